@@ -1,0 +1,3 @@
+"""Gearman itself: wire, broker, server, client and worker."""
+
+__version__ = "0.1.0"

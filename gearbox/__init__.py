@@ -1,0 +1,1 @@
+"""Gearbox: scheduling, dependencies, retries and an audit trail on top of Gearman."""
