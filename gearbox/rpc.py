@@ -1,0 +1,177 @@
+"""The JSON-RPC 2.0 envelope that Gearbox puts into Gearman payloads; pure.
+
+Three deviations from the JSON-RPC text, all from the original program and relied upon by its workers: `_meta` travels
+beside `params`; a request whose id is false in JavaScript's eyes (absent, null, 0, "", false) is a notification; and a
+notification is answered with an empty payload, also when it failed. Anything that is not JSON gets a parse error with
+id null, as JSON-RPC says.
+
+JSON here is strict: NaN, Infinity, numbers of thousands of digits and nesting beyond the parser's depth are refused,
+since no other language could read them back. Text that UTF-8 cannot hold (a lone surrogate) is written escaped.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import attrs
+
+from gearbox.errors import Code, RpcError
+
+__all__ = [
+    "Refused",
+    "Request",
+    "dump",
+    "error",
+    "load",
+    "parse_request",
+    "parse_response",
+    "request",
+    "result",
+    "result_text",
+]
+
+HOST = "gearbox"  # what the original puts into `_meta.host`
+
+
+@attrs.frozen
+class Request:
+    """A call as it arrived. `id` is None for a notification, which must not be answered."""
+
+    method: str
+    params: Any
+    id: Any
+    meta: dict[str, Any]
+
+
+@attrs.frozen
+class Refused:
+    """A payload that is no call to us, and what to answer: `error(refused.id, refused.error)`."""
+
+    id: Any
+    error: RpcError
+    is_notification: bool = False
+
+
+def _refuse_constant(text: str) -> Any:
+    raise ValueError(f"{text} is not JSON")
+
+
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+_ascii_encoder = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+
+
+def load(text: str | bytes) -> Any:
+    """Any JSON value. Raises ValueError for everything that is not one, too deep or not UTF-8.
+
+    >>> load('{"a": [1, null]}')
+    {'a': [1, None]}
+    """
+    try:
+        return _decoder.decode(text if isinstance(text, str) else text.decode())
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def dump(value: Any) -> str:
+    """Compact JSON text that UTF-8 can hold. Raises ValueError for NaN, TypeError for what is no JSON value.
+
+    >>> dump({"a": "é"})
+    '{"a":"é"}'
+    """
+    try:
+        text = _encoder.encode(value)
+        text.encode()
+    except UnicodeEncodeError:
+        return _ascii_encoder.encode(value)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    return text
+
+
+def request(method: str, params: Any, id: str | None = None, meta: dict[str, Any] | None = None) -> bytes:
+    """A call; without `id`, a notification. `meta` goes beside the host into `_meta`."""
+    envelope = {"jsonrpc": "2.0", "method": method, "params": params, "_meta": {"host": HOST, **(meta or {})}}
+    if id is not None:
+        envelope["id"] = id
+    return dump(envelope).encode()
+
+
+def result(id: Any, value: Any) -> bytes:
+    """The answer to a call that succeeded."""
+    return result_text(id, dump(value))
+
+
+def result_text(id: Any, text: str) -> bytes:
+    """`result` for a value that is JSON text already, as it stands in the store: it is not parsed again."""
+    return f'{{"jsonrpc":"2.0","id":{dump(id)},"result":{text}}}'.encode()
+
+
+def error(id: Any, failure: RpcError) -> bytes:
+    """The answer to a call that failed."""
+    return dump({"jsonrpc": "2.0", "id": id, "error": failure.as_json()}).encode()
+
+
+def parse_request(payload: bytes, function: str) -> Request | Refused:
+    """What a Gearman job's payload asks of the Gearman function `function`."""
+    try:
+        envelope = load(payload)
+    except ValueError as problem:
+        return Refused(None, RpcError(Code.PARSE_ERROR, "parse error", str(problem)))
+    if envelope is None:
+        return Refused(None, RpcError(Code.PARSE_ERROR, "parse error", "null is no request"))
+    if not isinstance(envelope, dict):
+        return Refused(None, RpcError(Code.INVALID_REQUEST, "invalid request"), is_notification=True)
+
+    id = envelope.get("id")
+    is_notification = id is None or id is False or id == "" or (id == 0 and not isinstance(id, bool))
+
+    def refused(failure: RpcError) -> Refused:
+        return Refused(id, failure, is_notification)
+
+    if envelope.get("jsonrpc") != "2.0":
+        return refused(RpcError(Code.INVALID_REQUEST, "not jsonrpc response", envelope))
+    if "result" in envelope:
+        return refused(RpcError(Code.INTERNAL_ERROR, "result sent as request"))
+    if "error" in envelope:
+        return refused(_failure(envelope["error"]))
+    method = envelope.get("method")
+    if not isinstance(method, str) or not method:
+        return refused(RpcError(Code.INVALID_REQUEST, "invalid request"))
+    if method != function:
+        return refused(RpcError(Code.METHOD_NOT_FOUND, "method not found"))
+    meta = envelope.get("_meta")
+    return Request(
+        method, envelope.get("params"), None if is_notification else id, meta if isinstance(meta, dict) else {}
+    )
+
+
+def parse_response(payload: bytes, id: Any) -> Any:
+    """The result in an answer to the request `id`.
+
+    Raises RpcError: the one that the answer carries, or -32603 if the payload is no answer to this request.
+    """
+    try:
+        envelope = load(payload)
+    except ValueError as problem:
+        raise RpcError(Code.INTERNAL_ERROR, "the answer is not JSON", str(problem)) from None
+    if not isinstance(envelope, dict) or envelope.get("jsonrpc") != "2.0":
+        raise RpcError(Code.INTERNAL_ERROR, "the answer is not JSON-RPC 2.0", envelope)
+    if "error" in envelope:
+        raise _failure(envelope["error"])
+    if envelope.get("id") != id:
+        raise RpcError(Code.INTERNAL_ERROR, "the answer belongs to another request", envelope)
+    if "result" not in envelope:
+        raise RpcError(Code.INTERNAL_ERROR, "the answer has no result", envelope)
+    return envelope["result"]
+
+
+def _failure(value: Any) -> RpcError:
+    """The error object of somebody else, who may not have kept to the form."""
+    if not isinstance(value, dict):
+        return RpcError(Code.INTERNAL, "error of unknown form", value)
+    code = value.get("code")
+    return RpcError(
+        code if isinstance(code, int | str) else Code.INTERNAL, str(value.get("message")), value.get("data")
+    )
