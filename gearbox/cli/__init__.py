@@ -1,0 +1,124 @@
+"""The command-line tools. Each module `core`, `client`, `worker`, `multiworker` has `main(argv)`, which returns an exit
+code, and `run()`, which is the console script.
+
+What they share stands here: exit codes, reading a command line by its manual, the servers' addresses, how a tool ends.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from enum import IntEnum
+from typing import Any, NoReturn
+
+import docopt
+
+from abraxas_py import __version__
+
+__all__ = ["ExitCode", "choose", "gearman_servers", "read_command_line", "run_tool", "usage_error"]
+
+
+class ExitCode(IntEnum):
+    """How a tool ends. From 64 on, the words of sysexits.h."""
+
+    OK = 0
+    FAILED = 1  # the job, or the call, ended in an error; also a command line that cannot be read, as in the original
+    UNAVAILABLE = 69  # Gearman cannot be reached, or nobody there does what was asked
+    TIMEOUT = 75
+    CONFIG = 78
+    INTERRUPTED = 130  # as a shell says of SIGINT
+    CLOSED = 141  # and of SIGPIPE
+
+
+DEFAULT_SERVER = "127.0.0.1:4730"
+
+
+def gearman_servers(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """The addresses in GEARMAN_SERVER; several are parted by commas.
+
+    >>> gearman_servers({"GEARMAN_SERVER": "a:4731, b"})
+    ['a:4731', 'b']
+    """
+    named = [server.strip() for server in environment.get("GEARMAN_SERVER", "").split(",")]
+    return [server for server in named if server] or [DEFAULT_SERVER]
+
+
+def read_command_line(manual: str, argv: Sequence[str], *, is_options_first: bool = False) -> dict[str, Any] | ExitCode:
+    """What was typed, by the names in the manual; or the exit code, when the tool's work is done already.
+
+    `is_options_first`: what follows the first word that is no option belongs to that word.
+    """
+    try:
+        return dict(docopt.docopt(manual, list(argv), True, __version__, is_options_first))
+    except docopt.DocoptExit as problem:
+        return usage_error(manual, _complaint(manual, argv, str(problem)))
+    except SystemExit:  # --help and --version
+        return ExitCode.OK
+
+
+def _complaint(manual: str, argv: Sequence[str], problem: str) -> str:
+    """docopt's message where it has one of its own; else what can be found out."""
+    first = problem.splitlines()[0]
+    if first.endswith(("requires argument", "must not have an argument")) or "is not a unique prefix" in first:
+        return first
+    known = {word.strip(",").partition("=")[0] for word in manual.split() if word.startswith("-")}
+    for word in argv:
+        if word == "--":
+            break
+        name = word.partition("=")[0] if word.startswith("--") else word[:2]
+        is_prefix = name.startswith("--") and any(each.startswith(name) for each in known)
+        if word.startswith("-") and word != "-" and name not in known and not is_prefix and not _is_number(word):
+            return f"unknown option: {name} (write -- before arguments that begin with a dash)"
+    return "missing, superfluous or unknown arguments" if argv else "no arguments given"
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def usage_error(manual: str, message: str) -> ExitCode:
+    """Tell what is wrong with a command line, after how it should look."""
+    usage = manual.strip("\n").split("\n\n")
+    start = next(number for number, part in enumerate(usage) if part.startswith("Usage:"))
+    print(usage[start], file=sys.stderr)
+    print(f"\n{message}; --help tells more", file=sys.stderr)
+    return ExitCode.FAILED
+
+
+def choose(option: str, typed: str, choices: Sequence[str]) -> str | None:
+    """A complaint if what was typed for an option is none of its choices."""
+    if typed in choices:
+        return None
+    return f"invalid value for {option}: {typed} (choose from {', '.join(choices)})"
+
+
+def run_tool(main: Callable[[Sequence[str]], int]) -> NoReturn:
+    """Run a tool on the process's command line, and exit. Being interrupted, or no longer read, is no traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # results may hold half surrogates
+    try:
+        code = main(sys.argv[1:])
+        sys.stdout.flush()
+    except BaseException as problem:
+        if _is_all(problem, KeyboardInterrupt):
+            code = ExitCode.INTERRUPTED
+        elif _is_all(problem, BrokenPipeError):
+            # the interpreter would try to flush once more while it ends, and complain
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = ExitCode.CLOSED
+        else:
+            raise
+    sys.exit(code)
+
+
+def _is_all(problem: BaseException, kind: type[BaseException]) -> bool:
+    """Whether a problem, or all in the groups that nurseries made of it, are of one kind."""
+    if isinstance(problem, BaseExceptionGroup):
+        return all(_is_all(each, kind) for each in problem.exceptions)
+    return isinstance(problem, kind)

@@ -1,0 +1,68 @@
+"""The guard, with real processes: nothing that a killed worker started lives on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import trio
+
+from gearbox.guard import open_guard
+
+
+def is_alive(pid: int) -> bool:
+    """A zombie waiting for its parent counts as dead."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what another process does; nothing in this one could tell."""
+    with trio.fail_after(10):
+        while not condition():  # noqa: ASYNC110
+            await trio.sleep(0.01)
+
+
+def sleeper() -> subprocess.Popen[bytes]:
+    return subprocess.Popen(["sleep", "1000"], start_new_session=True)
+
+
+async def test_leaving_kills_what_was_added_and_not_removed() -> None:
+    first, second, third = sleeper(), sleeper(), sleeper()
+    try:
+        async with open_guard() as guard:
+            for process in (first, second, third):
+                guard.add(process.pid)
+            guard.remove(second.pid)
+        assert first.wait(10) == third.wait(10) == -signal.SIGKILL
+        assert second.poll() is None
+    finally:
+        second.kill()
+        second.wait()
+
+
+async def test_a_killed_worker_takes_its_commands_along(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    program = f"""
+import trio
+from gearbox.guard import open_guard
+from gearbox.runner import Input, Output, run
+async def main():
+    async with open_guard() as guard:
+        command = "sleep 1000 & echo $! > {pid_file}.new; mv {pid_file}.new {pid_file}; wait"
+        await run(command, Input.IGNORE, Output.STRING, None, started=guard.add, ended=guard.remove)
+trio.run(main)
+"""
+    worker = subprocess.Popen([sys.executable, "-c", program])  # noqa: ASYNC220
+    await until(pid_file.exists)
+    pid = int(pid_file.read_text())
+    assert is_alive(pid)
+    os.kill(worker.pid, signal.SIGKILL)
+    worker.wait()
+    await until(lambda: not is_alive(pid))
