@@ -27,6 +27,7 @@ __all__ = [
     "parse_request",
     "parse_response",
     "request",
+    "request_text",
     "result",
     "result_text",
 ]
@@ -96,6 +97,14 @@ def request(method: str, params: Any, id: str | None = None, meta: dict[str, Any
     if id is not None:
         envelope["id"] = id
     return dump(envelope).encode()
+
+
+def request_text(method: str, params: str | None, id: str, meta: dict[str, Any]) -> bytes:
+    """`request` for params that are JSON text already (None: null): a large argument is not parsed again."""
+    return (
+        f'{{"jsonrpc":"2.0","method":{dump(method)},"params":{params or "null"},'
+        f'"_meta":{dump({"host": HOST, **meta})},"id":{dump(id)}}}'
+    ).encode()
 
 
 def result(id: Any, value: Any) -> bytes:
