@@ -1,0 +1,163 @@
+"""The SQLite store: one file, one connection, one writing thread, one commit for a batch.
+
+The file belongs to one process at a time, held by a lock on a file beside it: SQLite before 3.51.3 can corrupt a
+database whose write-ahead log is reset by two connections, and one writer is what group commit wants anyway. The log is
+synced at every commit (synchronous = FULL), so what `run_batch` returned survives a power cut.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import secrets
+import sqlite3
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from math import inf
+from pathlib import Path
+from typing import IO, Any
+
+from gearbox.errors import GearboxError, StoreBusy, StoreError, StoreFull
+from gearbox.store import Batch, Moment, Result, Step
+from gearbox.store.rollups import Rollup
+from gearbox.store.sql import SqlTx
+
+__all__ = ["SqliteStore"]
+
+CACHE_BYTES = 16 << 20
+
+
+class SqliteStore:
+    """`store.Store` in the file `path`. Raises `StoreError` with what to do, if it cannot be used."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._lock = _lock(path)
+        try:
+            self._connection = sqlite3.connect(
+                path, isolation_level=None, check_same_thread=False, cached_statements=256
+            )
+            self._prepare()
+        except sqlite3.Error as error:
+            self._lock.close()
+            raise StoreError(f"cannot use the database {path}: {error}") from error
+        except StoreError:
+            self._connection.close()
+            self._lock.close()
+            raise
+
+    def _prepare(self) -> None:
+        execute = self._connection.execute
+        execute("PRAGMA journal_mode = WAL")
+        execute("PRAGMA synchronous = FULL")
+        execute("PRAGMA foreign_keys = ON")
+        execute(f"PRAGMA cache_size = -{CACHE_BYTES >> 10}")
+        execute("PRAGMA temp_store = MEMORY")
+        migrate(self._connection, self.path)
+        execute(
+            "INSERT INTO gearbox_meta (name, value) VALUES ('database', ?) ON CONFLICT (name) DO NOTHING",
+            (secrets.token_hex(4),),
+        )
+        self.database: str = execute("SELECT value FROM gearbox_meta WHERE name = 'database'").fetchone()[0]
+
+    def close(self) -> None:
+        self._connection.close()
+        self._lock.close()
+
+    def run_batch(self, steps: Sequence[Step], moment: Moment) -> Batch:
+        connection = self._connection
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            tx = SqlTx(self._execute)
+            rollup = Rollup()
+            outcomes = [self._run(step, tx, moment, rollup) for step in steps]
+            tx.flush(rollup)
+            next_at = tx.next_at()
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._roll_back()
+            raise _translate(error, self.path) from error
+        except BaseException:
+            self._roll_back()
+            raise
+        return Batch(outcomes, inf if next_at is None else next_at)
+
+    def _execute(self, statement: str, values: Mapping[str, Any]) -> sqlite3.Cursor:
+        return self._connection.execute(statement, values)
+
+    def _run(self, step: Step, tx: SqlTx, moment: Moment, rollup: Rollup) -> Result | Exception:
+        """One step within its savepoint. Errors of the database are the batch's, all others the step's own."""
+        execute = self._connection.execute
+        execute("SAVEPOINT step")
+        tx.rollup = Rollup()
+        try:
+            result = step(tx, moment)
+        except (sqlite3.Error, StoreBusy):
+            raise
+        except Exception as error:
+            execute("ROLLBACK TO step")
+            execute("RELEASE step")
+            return error
+        execute("RELEASE step")
+        rollup.merge(tx.rollup)
+        return result
+
+    def _roll_back(self) -> None:
+        # SQLite has rolled back by itself after some errors (a full disk): asking again would be another error.
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+
+def migrate(connection: sqlite3.Connection, path: str) -> None:
+    """Bring the schema to the newest version, one transaction a step."""
+    files = sorted(
+        (file for file in resources.files("gearbox.store").joinpath("schema", "sqlite").iterdir()),
+        key=lambda file: file.name,
+    )
+    migrations = {int(re.match(r"\d+", file.name).group()): file for file in files}  # type: ignore[union-attr]
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    newest = max(migrations)
+    if version > newest:
+        raise StoreError(
+            f"the database {path} has schema version {version}, this program knows {newest}: "
+            "upgrade the program, or use another file (GEARBOX_DATABASE)"
+        )
+    for number in sorted(migrations):
+        if number > version:
+            text = migrations[number].read_text()
+            connection.executescript(f"BEGIN IMMEDIATE; {text}; PRAGMA user_version = {number}; COMMIT;")
+
+
+def _lock(path: str) -> IO[str]:
+    """Hold the file for this process alone, until it ends in whatever way."""
+    lock_path = Path(f"{path}.lock")
+    try:
+        lock_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = open(lock_path, "a+")  # noqa: SIM115 -- held as long as the store
+    except OSError as error:
+        raise StoreError(
+            f"cannot write to {lock_path.parent}: {error.strerror}; name a file that can be written (GEARBOX_DATABASE)"
+        ) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.seek(0)
+        holder = lock.read().strip() or "another process"
+        lock.close()
+        raise StoreError(
+            f"the database {path} is in use by process {holder}: stop it, or use another file (GEARBOX_DATABASE)"
+        ) from error
+    lock.truncate(0)
+    lock.write(f"{os.getpid()}\n")
+    lock.flush()
+    return lock
+
+
+def _translate(error: sqlite3.Error, path: str) -> GearboxError:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return StoreFull(f"no room left for the database {path}")
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return StoreBusy(f"the database {path} is busy: {error}")
+    return StoreError(f"the database {path} failed: {error}")

@@ -1,0 +1,471 @@
+"""What every store must do. One suite, run on each kind of store."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from gearbox import steps
+from gearbox.errors import RpcError, StoreBusy, StoreError, StoreFull
+from gearbox.job import Ended, NewJob, Outcome, Recheck, Reported, Start, Status, Tell, Transition
+from gearbox.store import Moment, Result, Store, Tx, open_store
+
+NOW = 1_800_000_000.0
+WORKERS = {"a::b": 1}
+
+
+@pytest.fixture(params=["sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    store = open_store(str(tmp_path / "jobs.db"))
+    yield store
+    store.close()
+
+
+def moment(now: float = NOW, workers: dict[str, int] | None = WORKERS) -> Moment:
+    return Moment(now, "core", since=0.0, workers=workers)
+
+
+def run(store: Store, step: Any, now: float = NOW, workers: dict[str, int] | None = WORKERS) -> Result:
+    (outcome,) = store.run_batch([step], moment(now, workers)).outcomes
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+
+def queue(store: Store, now: float = NOW, workers: dict[str, int] | None = WORKERS, **fields: Any) -> Result:
+    return run(store, partial(steps.queue, NewJob(**({"method": "a::b"} | fields))), now, workers)
+
+
+def read(store: Store, question: Any) -> Any:
+    return run(store, lambda tx, moment: Result(question(tx))).value
+
+
+def complete(store: Store, id: int, now: float = NOW, data: str = "1") -> Result:
+    return run(store, partial(steps.report, id, None, Reported(Status.COMPLETE, data)), now)
+
+
+def fail(store: Store, id: int, now: float = NOW) -> Result:
+    return run(store, partial(steps.report, id, None, Reported(Status.ERRORED, '"no"')), now)
+
+
+def status(store: Store, id: int) -> Status:
+    job = read(store, lambda tx: tx.job(id))
+    assert job is not None
+    return job.status
+
+
+def looked_at(store: Store, result: Result, now: float = NOW) -> list[Any]:
+    """Perform the rechecks of a result until there are none; all the other actions on the way."""
+    others = []
+    todo = list(result.actions)
+    for _ in range(1000):
+        if not todo:
+            return others
+        action = todo.pop(0)
+        if isinstance(action, Recheck):
+            for id in action.ids:
+                todo += run(store, partial(steps.look, id), now).actions
+        else:
+            others.append(action)
+    raise AssertionError("rechecks without end")
+
+
+def test_a_job_is_stored_claimed_and_started_in_one_step(store: Store) -> None:
+    result = queue(store, arguments='["é"]')
+    (start,) = result.actions
+    assert isinstance(start, Start)
+    assert (start.job.id, start.job.epoch, start.job.status, start.job.owner) == (
+        result.value,
+        1,
+        Status.RUNNING,
+        "core",
+    )
+    assert read(store, lambda tx: tx.job(result.value)) == start.job
+    (attempt,) = read(store, lambda tx: tx.attempts(result.value))
+    assert (attempt.epoch, attempt.owner, attempt.outcome) == (1, "core", None)
+
+
+def test_every_change_has_its_event_without_a_gap(store: Store) -> None:
+    id = queue(store, max_retries=1, retry_delay=2).value
+    fail(store, id, NOW + 1)
+    run(store, partial(steps.look, id), NOW + 4)
+    complete(store, id, NOW + 5)
+    audit = read(store, lambda tx: tx.audit(id))
+    assert [event.seq for event in audit] == list(range(1, len(audit) + 1))
+    assert [(event.was and event.was.value, event.status.value, event.epoch) for event in audit] == [
+        (None, "ready", 0),
+        ("ready", "running", 1),
+        ("running", "waiting", 1),
+        ("waiting", "ready", 1),
+        ("ready", "running", 2),
+        ("running", "complete", 2),
+    ]
+    attempts = read(store, lambda tx: tx.attempts(id))
+    assert [(a.epoch, a.outcome, a.error) for a in attempts] == [
+        (1, Outcome.ERRORED, '"no"'),
+        (2, Outcome.COMPLETE, None),
+    ]
+
+
+def test_the_audit_cannot_be_rewritten(store: Store, tmp_path: Path) -> None:
+    queue(store)
+    with sqlite3.connect(tmp_path / "jobs.db") as other, pytest.raises(sqlite3.IntegrityError):
+        other.execute("UPDATE gearbox_events SET why = 'nothing'")
+    other.close()
+
+
+def test_a_step_that_raises_leaves_no_trace_and_spares_its_neighbours(store: Store) -> None:
+    def broken(tx: Tx, moment: Moment) -> Result:
+        tx.insert(NewJob("x::lost"), Status.READY, moment.now, "core")
+        raise RpcError(400, "no")
+
+    good = partial(steps.queue, NewJob("a::b"))
+    first, second, third = store.run_batch([good, broken, good], moment()).outcomes
+    assert isinstance(second, RpcError)
+    assert isinstance(first, Result)
+    assert isinstance(third, Result)
+    assert [job.method for job in read(store, lambda tx: tx.current(10))] == ["a::b", "a::b"]
+    assert read(store, lambda tx: tx.stats("x::lost"))["totalRuns"] == 0
+
+
+def test_apply_is_compare_and_swap(store: Store) -> None:
+    id = queue(store).value
+    job = read(store, lambda tx: tx.job(id))
+    stale = attrs.evolve(job, epoch=job.epoch - 1)
+    change = Transition(frozenset({Status.RUNNING}), Status.COMPLETE, "test", {"completed": NOW}, Outcome.COMPLETE)
+    with pytest.raises(StoreBusy):
+        run(store, lambda tx, moment: Result(tx.apply(stale, change, NOW, "core")))
+    with pytest.raises(AssertionError):
+        run(store, lambda tx, moment: Result(tx.apply(attrs.evolve(job, status=Status.ERRORED), change, NOW, "core")))
+    assert status(store, job.id) is Status.RUNNING
+
+
+def test_the_same_token_is_the_same_call(store: Store) -> None:
+    first = queue(store, submit_token="t")
+    second = queue(store, submit_token="t")
+    assert first.value == second.value
+    assert second.actions == ()
+
+
+def test_ids_are_never_used_twice(store: Store, tmp_path: Path) -> None:
+    first = queue(store).value
+    assert queue(store).value == first + 1
+
+
+def test_late_and_foreign_results_change_nothing(store: Store) -> None:
+    id = queue(store, max_retries=1, retry_delay=0).value
+    fail(store, id)
+    run(store, partial(steps.look, id), NOW + 1)
+    assert status(store, id) is Status.RUNNING
+    late = partial(steps.report, id, 1, Reported(Status.COMPLETE, '"of the first attempt"'))
+    assert run(store, late).actions == ()
+    assert status(store, id) is Status.RUNNING
+    complete(store, id, data='"right"')
+    assert run(store, late).actions == ()
+    assert complete(store, id, data='"twice"').actions == ()
+    assert fail(store, id).actions == ()
+    job = read(store, lambda tx: tx.job(id))
+    assert (job.status, job.result_data) == (Status.COMPLETE, '"right"')
+    assert sum("late result" in event.why for event in read(store, lambda tx: tx.audit(id))) == 4
+
+
+def test_only_one_worker_may_start_an_attempt(store: Store) -> None:
+    id = queue(store).value
+    assert run(store, partial(steps.job_start, id, 1, "w1")).value is True
+    assert run(store, partial(steps.job_start, id, 1, "w2")).value is False
+    assert run(store, partial(steps.job_start, id, 2, "w1")).value is False
+    complete(store, id)
+    assert run(store, partial(steps.job_start, id, 1, "w1")).value is False
+
+
+# --- gates ---
+
+
+def test_a_date_holds_a_job_until_it_has_come(store: Store) -> None:
+    result = queue(store, after_date=NOW + 5)
+    assert result.actions == []
+    assert store.run_batch([], moment()).next_at == NOW + 5
+    assert run(store, steps.due, NOW + 4.9).actions == []
+    assert looked_at(store, run(store, steps.due, NOW + 5), NOW + 5)[0].job.id == result.value
+
+
+def test_a_clock_that_steps_back_does_not_close_a_gate(store: Store) -> None:
+    parent = queue(store).value
+    id = queue(store, after_date=NOW + 5, after_id=parent).value
+    run(store, partial(steps.look, id), NOW + 6)
+    assert store.run_batch([], moment()).next_at == float("inf")
+    assert [type(action) for action in looked_at(store, complete(store, parent, NOW - 100), NOW - 100)] == [Tell, Start]
+
+
+def test_a_parent_and_its_child(store: Store) -> None:
+    parent = queue(store).value
+    child = queue(store, after_id=parent)
+    assert child.actions == []
+    tell, start = looked_at(store, complete(store, parent))
+    assert (tell.job.id, start.job.id) == (parent, child.value)
+    assert queue(store, after_id=parent).actions[0].job.status is Status.RUNNING  # done already: no gate
+
+
+def test_failure_travels_down_the_chain_without_a_try(store: Store) -> None:
+    parent = queue(store, max_retries=0).value
+    child = queue(store, after_id=parent, max_retries=3).value
+    grandchild = queue(store, after_id=child).value
+    looked_at(store, fail(store, parent))
+    assert [status(store, id) for id in (parent, child, grandchild)] == [Status.ERRORED] * 3
+    assert read(store, lambda tx: tx.attempts(child)) == []
+
+
+def test_a_child_waits_while_its_parent_retries(store: Store) -> None:
+    parent = queue(store, max_retries=1).value
+    child = queue(store, after_id=parent).value
+    assert looked_at(store, fail(store, parent)) == []
+    assert status(store, child) is Status.WAITING
+    run(store, partial(steps.look, parent), NOW + 2)
+    looked_at(store, fail(store, parent, NOW + 2))
+    assert status(store, child) is Status.ERRORED
+
+
+def test_a_pool_holds_its_target_until_all_are_done(store: Store) -> None:
+    target = queue(store, after_date=NOW + 1).value
+    pool = [queue(store, before_id=target).value for _ in range(3)]
+    looked_at(store, run(store, steps.due, NOW + 2), NOW + 2)
+    for id in pool:
+        assert status(store, target) is Status.WAITING
+        looked_at(store, complete(store, id))
+    assert status(store, target) is Status.RUNNING
+
+
+def test_a_failed_pool_fails_its_target_only_when_all_have_ended(store: Store) -> None:
+    target = queue(store, after_date=NOW + 1).value
+    pool = [queue(store, before_id=target).value for _ in range(3)]
+    looked_at(store, fail(store, pool[0]))
+    assert status(store, target) is Status.WAITING
+    for id in pool[1:]:
+        looked_at(store, complete(store, id))
+    assert status(store, target) is Status.ERRORED
+
+
+def test_a_ready_target_goes_back_to_waiting_when_a_pool_forms(store: Store) -> None:
+    target = queue(store, workers=None).value
+    assert status(store, target) is Status.READY
+    member = queue(store, before_id=target).value
+    assert status(store, target) is Status.WAITING
+    looked_at(store, complete(store, member))
+    assert status(store, target) is Status.RUNNING
+
+
+def test_a_dedupe_that_runs_makes_a_duplicate(store: Store) -> None:
+    first = queue(store, dedupe="D").value
+    second = queue(store, dedupe="D").value
+    assert status(store, second) is Status.DUPLICATE
+    assert run(store, partial(steps.watch, second)).value.id == first
+    child = queue(store, after_id=second).value
+    assert status(store, child) is Status.WAITING
+    looked_at(store, complete(store, first))
+    assert status(store, child) is Status.RUNNING
+    assert status(store, queue(store, dedupe="D").value) is Status.RUNNING
+
+
+def test_a_duplicate_in_a_pool_counts_as_its_original(store: Store) -> None:
+    original = queue(store, dedupe="D").value
+    target = queue(store, after_date=NOW + 1).value
+    queue(store, before_id=target, dedupe="D")
+    looked_at(store, run(store, steps.due, NOW + 2), NOW + 2)
+    assert status(store, target) is Status.WAITING
+    looked_at(store, complete(store, original))
+    assert status(store, target) is Status.RUNNING
+
+
+def test_a_cycle_is_refused(store: Store) -> None:
+    last = queue(store, after_date=NOW + 9).value
+    middle = queue(store, after_id=last).value
+    with pytest.raises(RpcError) as caught:
+        queue(store, after_id=middle, before_id=last)
+    assert caught.value.code == 400
+
+
+@pytest.mark.parametrize("fields", [{"after_id": 99}, {"before_id": 99}])
+def test_an_unknown_dependency_is_refused_and_nothing_stored(store: Store, fields: dict[str, int]) -> None:
+    with pytest.raises(RpcError) as caught:
+        queue(store, **fields)
+    assert caught.value.code == 404
+    assert read(store, lambda tx: tx.current(10)) == []
+
+
+def test_no_worker_fails_at_once_but_not_while_workers_come_back(store: Store) -> None:
+    assert status(store, queue(store, workers={}).value) is Status.ERRORED
+    id = queue(store, workers=None).value
+    after_restart = Moment(NOW + 5, "core", since=NOW + 1, workers={})
+    store.run_batch([partial(steps.look, id)], after_restart)
+    assert status(store, id) is Status.READY
+    store.run_batch([partial(steps.look, id)], attrs.evolve(after_restart, now=NOW + 1 + steps.RETURN_GRACE))
+    assert status(store, id) is Status.ERRORED
+
+
+# --- meta jobs ---
+
+
+def test_noopwait_and_noopgo(store: Store) -> None:
+    wait = queue(store, method="gearbox\\core::noopwait").value
+    child = queue(store, after_id=wait).value
+    assert status(store, wait) is Status.RUNNING
+    go = queue(store, method="gearbox\\core::noopgo", arguments=f"[{wait}]")
+    looked_at(store, go)
+    assert read(store, lambda tx: tx.job(go.value)).result_data == "true"
+    assert [status(store, id) for id in (wait, child)] == [Status.COMPLETE, Status.RUNNING]
+    again = queue(store, method="gearbox\\core::noopgo", arguments=f'"{wait}"').value
+    assert read(store, lambda tx: tx.job(again)).result_data == "false"
+
+
+def test_a_noopgo_before_its_noopwait_runs_is_remembered(store: Store) -> None:
+    wait = queue(store, method="gearbox\\core::noopwait", after_date=NOW + 5).value
+    assert run(store, partial(steps.go, wait)).value is True
+    assert run(store, partial(steps.go, wait)).value is False
+    looked_at(store, run(store, steps.due, NOW + 5), NOW + 5)
+    assert status(store, wait) is Status.COMPLETE
+
+
+# --- after a restart ---
+
+
+def test_recovery_releases_what_never_started_and_waits_for_the_rest(store: Store) -> None:
+    started, fresh, done = (queue(store).value for _ in range(3))
+    run(store, partial(steps.job_start, started, 1, "w"))
+    run(store, partial(steps.settle, done, 1, Ended()))
+    wait = queue(store, method="gearbox\\core::noopwait").value
+    result = run(store, partial(steps.recover, 60.0, 0), NOW + 1)
+    assert [status(store, id) for id in (started, fresh, done, wait)] == [
+        Status.MISSING,
+        Status.READY,
+        Status.ALMOST_DONE,
+        Status.RUNNING,
+    ]
+    (start,) = looked_at(store, result, NOW + 1)
+    assert (start.job.id, start.job.epoch) == (fresh, 2)
+    # a sign of life, and then the result, of the attempt from before
+    run(store, partial(steps.report, started, 1, Reported()), NOW + 30)
+    assert status(store, started) is Status.RUNNING
+    run(store, partial(steps.report, started, 1, Reported(Status.COMPLETE, "1")), NOW + 40)
+    assert status(store, started) is Status.COMPLETE
+
+
+def test_rows_survive_closing(tmp_path: Path) -> None:
+    path = str(tmp_path / "jobs.db")
+    store = open_store(path)
+    id = queue(store).value
+    complete(store, id, data='{"a":1}')
+    before = read(store, lambda tx: tx.job(id))
+    database = store.database
+    store.close()
+    store = open_store(path)
+    assert read(store, lambda tx: tx.job(id)) == before
+    assert store.database == database
+    store.close()
+
+
+# --- statistics ---
+
+
+def test_stats(store: Store) -> None:
+    for n, seconds in enumerate([1.0, 1.0, 1.0, 1.0, 41.0]):
+        complete(store, queue(store, NOW + n).value, NOW + n + seconds)
+    fail(store, queue(store, NOW + 5).value, NOW + 6)
+    stats = read(store, lambda tx: tx.stats("a::b"))
+    assert stats == {
+        "totalRuns": 6,
+        "earliest": "2027-01-15T08:00:00.000Z",
+        "latest": "2027-01-15T08:00:05.000Z",
+        "averageRetries": 0.0,
+        "averageCompletionTime": pytest.approx(9.0),
+        "stdAverageRetries": 0.0,
+        "stdAverageCompletionTime": pytest.approx(1.0),
+        "states": {"complete": 5, "errored": 1},
+    }
+    assert read(store, lambda tx: tx.stats("no::such")) == {
+        "totalRuns": 0,
+        "earliest": None,
+        "latest": None,
+        "averageRetries": None,
+        "averageCompletionTime": None,
+        "stdAverageRetries": None,
+        "stdAverageCompletionTime": None,
+        "states": {},
+    }
+
+
+# --- a file that cannot be used ---
+
+
+def test_a_second_process_is_refused(tmp_path: Path) -> None:
+    path = str(tmp_path / "jobs.db")
+    store = open_store(path)
+    with pytest.raises(StoreError, match="in use by process"):
+        open_store(path)
+    store.close()
+    open_store(path).close()
+
+
+def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
+    path = str(tmp_path / "jobs.db")
+    open_store(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(StoreError, match="schema version 99"):
+        open_store(path)
+
+
+def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.db"
+    path.write_bytes(b"not a database" * 1000)
+    with pytest.raises(StoreError, match="cannot use the database"):
+        open_store(str(path))
+    with pytest.raises(StoreError, match="cannot write to"):
+        open_store("/proc/nowhere/jobs.db")
+
+
+def test_a_full_disk_stores_nothing_and_is_over_when_there_is_room(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "jobs.db"))
+    id = queue(store).value
+    connection = store._connection  # type: ignore[attr-defined]
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    connection.execute(f"PRAGMA max_page_count = {pages}")
+    large = NewJob("a::b", arguments='"' + "x" * 100_000 + '"')
+    with pytest.raises(StoreFull):
+        store.run_batch([partial(steps.queue, NewJob("a::b")), partial(steps.queue, large)], moment())
+    connection.execute("PRAGMA max_page_count = 1000000")
+    assert [job.id for job in read(store, lambda tx: tx.current(10))] == [id]
+    assert run(store, partial(steps.queue, large)).value > id
+    store.close()
+
+
+PLANS = [
+    ("SELECT_DUE", "gearbox_jobs_due"),
+    ("SELECT_NEXT", "gearbox_jobs_due"),
+    ("SELECT_IDS", "gearbox_jobs_current"),
+    ("SELECT_CURRENT", "gearbox_jobs_current"),
+    ("SELECT_TWIN", "gearbox_jobs_dedupe"),
+    ("SELECT_POOL_DUPLICATES", "gearbox_jobs_before"),
+    ("SELECT_DEPENDENTS", "gearbox_jobs_after"),
+    ("SELECT_FACTS", "gearbox_jobs_before"),
+    ("SELECT_JOB_OF_TOKEN", "gearbox_jobs_token"),
+]
+
+
+@pytest.mark.parametrize(("statement", "index"), PLANS)
+def test_no_statement_scans_the_table(tmp_path: Path, statement: str, index: str) -> None:
+    from gearbox.store import sql
+
+    store = open_store(str(tmp_path / "jobs.db"))
+    text = f"EXPLAIN QUERY PLAN {getattr(sql, statement)}"
+    values = dict.fromkeys(("id", "now", "limit", "status", "above", "dedupe", "submit_token"), "ready")
+    plan = [row[3] for row in store._connection.execute(text, values)]  # type: ignore[attr-defined]
+    store.close()
+    assert any(index in line for line in plan), plan
+    assert not any(line.startswith("SCAN gearbox") and "INDEX" not in line for line in plan), plan
