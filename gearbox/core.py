@@ -1,0 +1,288 @@
+"""The core: runs steps in batches, and performs what they ask for once it is durable. It decides nothing.
+
+Work comes in from three sides, all of them plain calls without waiting: questions that somebody wants an answer to
+(`ask`, `watch`), news that must not be lost (`tell`), and ids of jobs to look at again. One loop takes all that has
+gathered, asks Gearman once who can work, runs the steps in the store's thread as one transaction, and then answers and
+acts. While a batch commits, the next one gathers: that is the group commit, and why no job needs a task of its own.
+
+Timers live in rows. The loop sleeps until the store's earliest `next_at`, so a restart loses none.
+
+When the store fails, questions are answered with an error at once; news and ids are kept and tried again with a pause
+that grows. When Gearman cannot be reached, ready jobs wait in their rows.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from math import inf
+from time import time
+from typing import Any
+
+import attrs
+import structlog
+import trio
+
+from gearbox import steps
+from gearbox.errors import Code, RpcError, StoreBusy, StoreError, StoreFull
+from gearbox.gearman import Gearman, Lost
+from gearbox.job import TERMINAL, Action, Event, Job, NoWorker, Recheck, Start, Status, Tell
+from gearbox.store import Batch, Moment, Result, Step, Store
+
+__all__ = ["Core", "Reply"]
+
+log = structlog.get_logger("gearbox:core")
+
+BATCH_LIMIT = 256  # steps in one transaction: enough to share an fsync, short enough not to be waited for
+BUSY_TRIES = 5
+PAUSE_FIRST, PAUSE_LONGEST = 0.1, 5.0  # s between tries while the store fails
+PAUSE_FAULT = 1.0  # s without timers after a step that failed by a fault of ours
+SLEEP_LONGEST = 30.0  # s; the machine's clock may have been set meanwhile
+RESTART_GRACE = 60.0  # s in which workers may come back with results after our own restart
+LOST_GRACE = 5.0  # s the same, after a lost connection alone
+READY_SWEEP = 1.0  # s between looks at ready jobs while workers are coming back
+FULL_SWEEP = 60.0  # s between looks at everything that waits; finds nothing unless something went wrong
+STRANDED_SWEEP = 10.0  # s between looks for running jobs whose last worker has gone
+
+Reply = Callable[[Any], None]  # a step's value, or an RpcError
+
+
+@attrs.define
+class _Work:
+    """One step, and who wants its value. What is `kept` is tried until the store takes it."""
+
+    step: Step
+    reply: Reply | None = None
+    is_kept: bool = True
+
+
+class Core:
+    """The scheduler on `store` and `gearman`; `instance` is its id in owner columns and the audit."""
+
+    def __init__(self, store: Store, *, instance: str, clock: Callable[[], float] = time) -> None:
+        self._store = store
+        self._gearman: Gearman  # given to `run`
+        self.instance = instance
+        self._clock = clock
+        self._work: deque[_Work] = deque()
+        self._dirty: dict[int, None] = {}  # ids to look at, in order, each once
+        self._watchers: defaultdict[int, list[Reply]] = defaultdict(list)
+        self._wake = trio.Event()
+        self._since = clock()
+        self._next_at = -inf  # of the store; unknown until the first batch
+        self._is_failing = False
+        self._not_due_before = -inf  # of trio's clock: a row that cannot be handled must not become a hot loop
+        self._thread = trio.CapacityLimiter(1)
+
+    # --- coming in ---
+
+    def ask(self, step: Step, reply: Reply, *, is_kept: bool = False) -> None:
+        """Run the step; `reply` gets its value once it is durable, or an RpcError.
+
+        While the store fails that is an error at once, or, for what `is_kept`, the answer once it works again.
+        """
+        self._work.append(_Work(step, reply, is_kept))
+        self._wake.set()
+
+    def tell(self, step: Step) -> None:
+        """Run the step, however long the store takes to be well again."""
+        self._work.append(_Work(step))
+        self._wake.set()
+
+    async def call(self, step: Step) -> Any:
+        """`ask` for a caller that waits. Raises the RpcError."""
+        done = trio.Event()
+        answers: list[Any] = []
+
+        def reply(value: Any) -> None:
+            answers.append(value)
+            done.set()
+
+        self.ask(step, reply)
+        await done.wait()
+        if isinstance(answers[0], Exception):
+            raise answers[0]
+        return answers[0]
+
+    def watch(self, id: int, wait_for_id: bool, reply: Reply) -> None:
+        """`reply` gets the ended job that answers for `id`, now or when it ends; RpcError 404 if there is none."""
+
+        def found(job: Job | RpcError | None) -> None:
+            if isinstance(job, RpcError):
+                reply(job)
+            elif job is None and not wait_for_id:
+                reply(RpcError(Code.NOT_FOUND, "no such job"))
+            elif job is not None and job.status in TERMINAL:
+                reply(job)
+            else:
+                self._watchers[id if job is None else job.id].append(reply)
+
+        self.ask(partial(steps.watch, id), found)
+
+    def news(self, id: int, epoch: int, event: Event | Lost) -> None:
+        """What Gearman says of an attempt."""
+        if isinstance(event, Lost):
+            self.tell(partial(steps.vanish, id, epoch, LOST_GRACE))
+        else:
+            self.tell(partial(steps.settle, id, epoch, event))
+
+    def gearman_is_back(self) -> None:
+        """Gearman was reached anew: workers will follow, and what waited for it may go on."""
+        self._since = self._clock()
+        self._wake.set()
+
+    # --- the loop ---
+
+    async def run(self, gearman: Gearman, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Recover what an earlier process left, then work on `gearman` until cancelled."""
+        self._gearman = gearman
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._loop)
+            await self._walk(partial(steps.recover, RESTART_GRACE))
+            task_status.started()
+            nursery.start_soon(self._sweep)
+
+    async def _loop(self) -> None:
+        pause = PAUSE_FIRST
+        while True:
+            if not self._work and not self._dirty:
+                await self._sleep()
+            batch = self._take()
+            if not batch:
+                continue
+            try:
+                done = await self._run(batch)
+            except StoreError as error:
+                self._put_back(batch, error)
+                await trio.sleep(pause * random.uniform(0.8, 1.2))
+                pause = min(pause * 2, PAUSE_LONGEST)
+                continue
+            pause = PAUSE_FIRST
+            if self._is_failing:
+                self._is_failing = False
+                log.warning("the database works again")
+            self._next_at = done.next_at
+            for work, result in zip(batch, done.outcomes, strict=True):
+                self._finish(work, result)
+
+    async def _sleep(self) -> None:
+        """Until there is work, or the earliest timer of the store has come."""
+        self._wake = trio.Event()
+        pause = max(self._next_at - self._clock(), self._not_due_before - trio.current_time(), 0.0)
+        with trio.move_on_after(min(pause, SLEEP_LONGEST)):
+            await self._wake.wait()
+
+    def _take(self) -> list[_Work]:
+        batch = [self._work.popleft() for _ in range(min(len(self._work), BATCH_LIMIT))]
+        while self._dirty and len(batch) < BATCH_LIMIT:
+            id = next(iter(self._dirty))
+            del self._dirty[id]
+            batch.append(_Work(partial(steps.look, id)))
+        is_due = self._next_at <= self._clock() and self._not_due_before <= trio.current_time()
+        if is_due and len(batch) < BATCH_LIMIT:
+            batch.append(_Work(steps.due))
+        return batch
+
+    async def _run(self, batch: Sequence[_Work]) -> Batch:
+        workers = await self._gearman.workers()
+        moment = Moment(self._clock(), self.instance, self._since, workers)
+        for tries_left in reversed(range(BUSY_TRIES)):
+            try:
+                return await trio.to_thread.run_sync(
+                    self._store.run_batch, [work.step for work in batch], moment, limiter=self._thread
+                )
+            except StoreBusy:
+                if not tries_left:
+                    raise
+                await trio.sleep(random.uniform(0.01, 0.1))
+        raise AssertionError("unreachable")
+
+    def _put_back(self, batch: Iterable[_Work], error: StoreError) -> None:
+        """The batch was not stored: say so to those who asked, keep the rest."""
+        if not self._is_failing:
+            self._is_failing = True
+            log.error("the database fails; jobs go on when it works again", error=str(error))
+        code = Code.STORAGE_FULL if isinstance(error, StoreFull) else Code.UNAVAILABLE
+        kept = []
+        for work in batch:
+            if work.is_kept:
+                kept.append(work)
+            elif work.reply is not None:
+                work.reply(RpcError(code, str(error)))
+        self._work.extendleft(reversed(kept))
+
+    # --- going out ---
+
+    def _finish(self, work: _Work, result: Result | Exception) -> None:
+        if isinstance(result, Result):
+            if work.reply is not None:
+                work.reply(result.value)
+            self._perform(result.actions)
+        elif isinstance(result, RpcError):
+            if work.reply is not None:
+                work.reply(result)
+        else:
+            log.error("a step failed", step=repr(work.step), exc_info=result)
+            self._not_due_before = trio.current_time() + PAUSE_FAULT
+            if work.reply is not None:
+                work.reply(RpcError(Code.INTERNAL, f"internal error: {type(result).__name__}"))
+
+    def _perform(self, actions: Iterable[Action]) -> None:
+        for action in actions:
+            match action:
+                case Start(job):
+                    self._gearman.start(job)
+                case Recheck(ids):
+                    self._dirty.update(dict.fromkeys(ids))
+                case Tell(job):
+                    self._answer(job)
+
+    def _answer(self, job: Job) -> None:
+        for reply in self._watchers.pop(job.id, ()):
+            if job.status is Status.DUPLICATE:
+                assert job.see_other is not None
+                self.watch(job.see_other, False, reply)
+            else:
+                reply(job)
+
+    # --- looking for what was missed ---
+
+    async def _walk(self, step: Callable[..., Result]) -> None:
+        """Run a step that takes `above` over the whole table, a batch at a time."""
+        above: int | None = 0
+        while above is not None:
+            try:
+                above = await self.call(partial(step, above))
+            except RpcError:
+                await trio.sleep(PAUSE_LONGEST)
+
+    async def _sweep(self) -> None:
+        last_full = last_stranded = trio.current_time()
+        last_since = -inf
+        while True:
+            is_returning = self._clock() < self._since + steps.RETURN_GRACE + READY_SWEEP
+            if is_returning or self._since != last_since:
+                last_since = self._since
+                await self._walk(partial(steps.sweep, (Status.READY,)))
+            now = trio.current_time()
+            if now >= last_full + FULL_SWEEP:
+                last_full = now
+                await self._walk(partial(steps.sweep, (Status.READY, Status.WAITING)))
+            if now >= last_stranded + STRANDED_SWEEP:
+                last_stranded = now
+                await self._look_for_stranded()
+            await trio.sleep(READY_SWEEP)
+
+    async def _look_for_stranded(self) -> None:
+        """Running jobs without a worker: tell those that Gearman only queues."""
+        above: int | None = 0
+        while above is not None:
+            try:
+                jobs, above = await self.call(partial(steps.stranded, above))
+            except RpcError:
+                return
+            for job in jobs:
+                if not await self._gearman.is_running(job):
+                    self.news(job.id, job.epoch, NoWorker())

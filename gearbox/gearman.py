@@ -1,0 +1,187 @@
+"""The little that the core needs of Gearman, over the client code alone.
+
+Whether the broker is in this process (a dialer to an in-memory pipe) or somewhere else (an address) is decided by who
+makes the `Link`; nothing here knows. A link is three connections to each server: a client that starts attempts and
+hears how they end, a worker that takes the calls of `gearbox\\core::...`, and one for the admin commands.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AsyncExitStack
+from typing import Protocol
+
+import attrs
+import trio
+
+from abraxas_py import (
+    AbraxasError,
+    Admin,
+    Assigned,
+    Client,
+    ConnectionLost,
+    Endpoint,
+    JobFailed,
+    JobRaised,
+    Priority,
+    ServerError,
+    Task,
+    Unavailable,
+    Worker,
+    open_admin,
+    open_client,
+)
+from abraxas_py.transport import Dialer
+from gearbox import rpc
+from gearbox.errors import Code, RpcError
+from gearbox.job import Ended, Event, Job, Outcome, Unsent
+
+__all__ = ["Call", "Gearman", "Link", "Lost"]
+
+SUBMIT_TIMEOUT = 5.0  # s; an attempt that no server takes by then is released and waits as a ready job
+ANSWER_TIMEOUT = 5.0  # s for an admin command; without an answer Gearman counts as out of reach
+MANY = 1_000_000  # calls held at once: watchers wait as calls, and must not shut out the others
+
+
+@attrs.frozen
+class Lost:
+    """The connection that watched an attempt is gone."""
+
+
+News = Callable[[int, int, Event | Lost], None]  # job id, epoch, what happened
+
+
+@attrs.frozen
+class Call:
+    """A call of one of our functions. `reply` is to be called once, now or later; b"" answers a notification."""
+
+    function: str
+    payload: bytes
+    reply: Callable[[bytes], None]
+
+
+class Gearman(Protocol):
+    """What the core asks of it."""
+
+    def start(self, job: Job) -> None:
+        """Send the job's current attempt; its end arrives as news."""
+
+    async def workers(self) -> Mapping[str, int] | None:
+        """How many workers offer each method; None if no server answers."""
+
+    async def is_running(self, job: Job) -> bool:
+        """Whether a worker has the job's current attempt. True as well if nobody can tell."""
+
+
+class Link:
+    """`Gearman` over connections to `servers`."""
+
+    def __init__(
+        self,
+        servers: Sequence[str | Endpoint | Dialer],
+        *,
+        instance: str,
+        database: str,
+        functions: Collection[str],
+        on_call: Callable[[Call], None],
+        on_news: News,
+        on_connect: Callable[[], None],
+    ) -> None:
+        self._servers = servers
+        self._instance = instance
+        self._database = database
+        self._functions = functions
+        self._on_call = on_call
+        self._on_news = on_news
+        self._on_connect = on_connect
+        self._calls = itertools.count(1)
+        self._client: Client | None = None
+        self._admins: list[Admin] = []
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep the connections, for ever; started once the functions are registered with a server."""
+        worker = Worker(*self._servers, client_id=self._instance, max_jobs=MANY)
+        worker.on_connect = self._on_connect
+        for function in self._functions:
+            worker.take(function, self._take)
+        async with AsyncExitStack() as stack:
+            for server in self._servers:
+                self._admins.append(await stack.enter_async_context(open_admin(server)))
+            self._client = await stack.enter_async_context(
+                open_client(*self._servers, client_id=self._instance, submit_timeout=SUBMIT_TIMEOUT)
+            )
+            await worker.run(task_status=task_status)
+
+    def _take(self, job: Assigned) -> None:
+        self._on_call(Call(job.function.decode(), job.data, job.complete))
+
+    def start(self, job: Job) -> None:
+        assert self._client is not None
+        request_id = f"{self._instance}-{next(self._calls)}"
+        meta = {"gearbox_id": job.id, "gearbox_attempt": job.epoch}
+
+        def ended(task: Task) -> None:
+            self._on_news(job.id, job.epoch, _event(task, request_id))
+
+        self._client.submit(
+            job.method,
+            rpc.request_text(job.method, job.arguments, request_id, meta),
+            unique=self._unique(job),
+            priority=Priority[job.priority.name],
+            on_end=ended,
+        )
+
+    def _unique(self, job: Job) -> bytes:
+        """At most 64 bytes. The attempt's own, so that Gearman can never merge two attempts."""
+        return f"gb1.{self._database}.{job.id}.{job.epoch}".encode()
+
+    async def workers(self) -> Mapping[str, int] | None:
+        total: Counter[str] = Counter()
+        is_known = False
+        for admin in self._admins:
+            with trio.move_on_after(ANSWER_TIMEOUT):
+                try:
+                    rows = await admin.status()
+                except AbraxasError:
+                    continue
+                is_known = True
+                for row in rows:
+                    total[row.function.decode(errors="replace")] += row.workers
+        return total if is_known else None
+
+    async def is_running(self, job: Job) -> bool:
+        assert self._client is not None
+        with trio.move_on_after(ANSWER_TIMEOUT):
+            try:
+                return (await self._client.get_status_unique(self._unique(job))).running > 0
+            except AbraxasError:
+                return True
+        return True
+
+
+def _event(task: Task, request_id: str) -> Event | Lost:
+    """How an attempt ended, from how its Gearman job did."""
+    error = task.error
+    if error is None:
+        try:
+            rpc.parse_response(task.result, request_id)
+        except RpcError as failure:
+            return Ended(failure.as_json())
+        return Ended()
+    if isinstance(error, JobRaised):
+        text = error.data.decode(errors="replace")
+        return Ended(_failure(Code.WORKER_FAILED, f"the worker raised an exception: {text}"))
+    if isinstance(error, JobFailed):
+        return Ended(_failure(Code.WORKER_FAILED, "the worker failed"))
+    if isinstance(error, Unavailable):
+        return Unsent()
+    if isinstance(error, ServerError):
+        return Ended(_failure(Code.WORKER_FAILED, f"Gearman refused the job: {error}"), Outcome.REFUSED)
+    assert isinstance(error, ConnectionLost), error
+    return Lost()
+
+
+def _failure(code: Code, message: str) -> dict[str, object]:
+    return RpcError(int(code), message).as_json()
