@@ -1,0 +1,209 @@
+"""The broker's nouns: `Job`, `Function`, `Peer`. They hold state and keep their own counts; `broker.py` changes them.
+
+A job is in exactly one of four states:
+
+    DELAYED   known, not to be given out before its instant        function.delayed
+    QUEUED    in the queue of its function and priority            function.queues[priority].live
+    RUNNING   assigned to one peer                                 function.running, peer.jobs
+    ENDED     gone from every index; stale references are skipped
+
+and a peer, as a worker, in one of four:
+
+    AWAKE     will grab when it likes
+    ASLEEP    sent PRE_SLEEP; listed in `sleepers` of each of its functions
+    WOKEN     was sent NOOP and is expected to grab; counted in `woken` of each of its functions
+    OVERDUE   was sent NOOP and did not grab in time; gets no second one, and its work is offered to others
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from enum import Enum, auto
+from math import inf
+
+from abraxas_py.broker.timers import Timer
+from abraxas_py.protocol.packets import Priority
+
+__all__ = ["Function", "Job", "JobState", "Options", "Origin", "Peer", "Queue", "WorkerState"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a broker behaves, where that is a matter of taste; the defaults are gearmand's, except `worker_wakeup`."""
+
+    job_retries: int = 0  # a job whose worker was lost this often fails; 0: it is queued again without limit
+    round_robin: bool = False  # a worker's functions take turns, instead of the last registered one coming first
+    worker_wakeup: float = inf  # sleepers woken for a job: as many as there is work (inf), every one (0), or this many
+    wakeup_timeout: float = 0.1  # seconds: a worker that has not grabbed so long after its NOOP costs nobody a job
+    has_exceptions: bool = False  # forward WORK_EXCEPTION to clients that did not ask for it
+    fail_on_timeout: bool = False  # a job over its CAN_DO_TIMEOUT fails, instead of going to another worker
+    legacy_names: bool = False  # take function names with control characters and spaces, which can forge admin tables
+    verbose: str = "ERROR"  # what the admin command `verbose` answers
+    version: str = "1.1.20"  # what `version` answers: the gearmand that clients take us for
+    pid: int = 0  # what `getpid` answers
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a connection comes from, and what follows from it."""
+
+    address: str = "-"  # as the admin command `workers` shows it
+    may_administrate: bool = True  # whether commands that change the server's state are taken from it
+
+
+class JobState(Enum):
+    """See the module's docstring."""
+
+    DELAYED = auto()
+    QUEUED = auto()
+    RUNNING = auto()
+    ENDED = auto()
+
+
+class WorkerState(Enum):
+    """See the module's docstring."""
+
+    AWAKE = auto()
+    ASLEEP = auto()
+    WOKEN = auto()
+    OVERDUE = auto()
+
+
+class Job:
+    """One job, from its submission to its end."""
+
+    __slots__ = (
+        "clients",
+        "data",
+        "denominator",
+        "function",
+        "handle",
+        "is_background",
+        "key",
+        "numerator",
+        "priority",
+        "reducer",
+        "retries",
+        "state",
+        "timer",
+        "unique",
+        "worker",
+    )
+
+    def __init__(
+        self, handle: bytes, function: Function, unique: bytes, data: bytes, priority: Priority, is_background: bool
+    ) -> None:
+        self.handle = handle
+        self.function = function
+        self.unique = unique  # as submitted, at most 64 bytes
+        self.key = unique  # what coalesces: `unique`, or the payload where that is `-`; empty: nothing does
+        self.data = data
+        self.reducer: bytes | None = None  # given to workers that grab with GRAB_JOB_ALL
+        self.priority = priority
+        self.is_background = is_background  # runs whoever leaves
+        self.clients: tuple[int, ...] = ()  # the peers that wait for it, one entry for each of their submissions
+        self.state = JobState.ENDED  # until it is put somewhere
+        self.worker: Peer | None = None  # who runs it
+        self.numerator = b"0"  # progress, as its worker reported it
+        self.denominator = b"0"
+        self.retries = 0  # how many of its workers were lost
+        self.timer: Timer | None = None  # its due time while DELAYED, its time limit while RUNNING
+
+
+class Queue:
+    """The jobs of one function and priority, first in first out.
+
+    Jobs may leave from the middle (cancelled, abandoned) at no cost: they stay as stale entries, which are skipped, and
+    swept out when they outnumber the live ones.
+    """
+
+    __slots__ = ("_jobs", "live")
+
+    def __init__(self) -> None:
+        self._jobs: deque[Job] = deque()
+        self.live = 0  # how many of the entries are still queued
+
+    def append(self, job: Job) -> None:
+        """Put a job at the end."""
+        job.state = JobState.QUEUED
+        self._jobs.append(job)
+        self.live += 1
+
+    def pop(self) -> Job:
+        """Take the job that has waited longest; there must be one."""
+        while (job := self._jobs.popleft()).state is not JobState.QUEUED:
+            pass
+        self.live -= 1
+        return job
+
+    def leave(self, job: Job) -> None:
+        """Take a job out, wherever it stands."""
+        assert job.state is JobState.QUEUED
+        job.state = JobState.ENDED
+        self.live -= 1
+        if len(self._jobs) > 2 * self.live + 64:  # fewer than 64 are not worth the sweep
+            self._jobs = deque(entry for entry in self._jobs if entry.state is JobState.QUEUED)
+
+
+class Function:
+    """A function that jobs can be submitted for. It stays known, and listed, until it is dropped."""
+
+    __slots__ = ("delayed", "jobs", "max_queued", "name", "queues", "running", "sleepers", "woken", "workers")
+
+    def __init__(self, name: bytes) -> None:
+        self.name = name
+        self.queues = (Queue(), Queue(), Queue())  # by Priority
+        self.delayed = 0  # how many jobs wait for their instant
+        self.running = 0
+        self.workers = 0  # how many peers can do it
+        self.sleepers: dict[Peer, None] = {}  # those of them that sleep, the longest asleep first
+        self.woken = 0  # those of them with a NOOP on its way
+        self.max_queued = (0, 0, 0)  # by Priority: submissions are refused at this total; 0: no limit
+        self.jobs: dict[bytes, Job] = {}  # by key: what a submission of the same key joins
+
+    @property
+    def queued(self) -> int:
+        """How many jobs could be given out right now."""
+        high, normal, low = self.queues
+        return high.live + normal.live + low.live
+
+    @property
+    def total(self) -> int:
+        """How many jobs there are, running and delayed ones included."""
+        return self.queued + self.running + self.delayed
+
+
+class Peer:
+    """One connection: a client, a worker, an administrator, or all of them at once."""
+
+    __slots__ = (
+        "abilities",
+        "client_id",
+        "id",
+        "is_streaming",
+        "jobs",
+        "origin",
+        "pardoned",
+        "state",
+        "text_only",
+        "timer",
+        "waiting",
+        "wants_exceptions",
+    )
+
+    def __init__(self, id: int, origin: Origin, wants_exceptions: bool) -> None:
+        self.id = id
+        self.origin = origin
+        self.client_id = b""
+        self.wants_exceptions = wants_exceptions
+        self.is_streaming = False
+        self.text_only = False  # spoke something that is not ours: a packet after that is not taken (cross-protocol)
+        # As a worker
+        self.abilities: dict[Function, float] = {}  # with the time limit of each in seconds (inf: none), oldest first
+        self.state = WorkerState.AWAKE
+        self.timer: Timer | None = None  # while WOKEN: until when it has to grab
+        self.jobs: dict[Job, None] = {}  # what it runs
+        self.pardoned: dict[bytes, bool] = {}  # handles that were taken from it: late reports get no ERROR; see Broker
+        # As a client
+        self.waiting: dict[Job, None] = {}  # the foreground jobs whose end it waits for
