@@ -1,0 +1,192 @@
+"""One peer of the server, seen from the server: its bytes in, its messages out, and what could not be sent yet.
+
+A `Link` decodes what its peer sends and holds what is to be sent to it. How the bytes travel is the subclass's: a
+`SocketLink` over a non-blocking socket; an `AttachedLink` into the memory of this process, where its other end is an
+`AttachedStream`.
+"""
+
+from __future__ import annotations
+
+import socket
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import suppress
+
+import trio
+
+from abraxas_py.errors import RemoteProtocolError
+from abraxas_py.protocol.wire import Decoder, Message
+
+__all__ = ["AttachedLink", "AttachedStream", "Link", "LinkBroken", "SocketLink"]
+
+RECEIVE_BYTES = 64 * 1024  # 256 KiB are mapped and unmapped for each call, which costs 12 times as much
+JOIN_BYTES = 256 * 1024  # up to here, joining small messages for one send costs less than sending a list of buffers
+MAX_BUFFERS = 64  # of one sendmsg: far below IOV_MAX, and large messages fill a socket's buffer with fewer
+
+
+class LinkBroken(Exception):
+    """The peer is gone."""
+
+
+class Link(ABC):
+    """What the server knows about the bytes of one peer."""
+
+    __slots__ = ("decoder", "id", "is_closing", "outbox", "outbox_bytes")
+
+    def __init__(self, id: int, decoder: Decoder) -> None:
+        self.id = id
+        self.decoder = decoder
+        self.outbox: list[bytes | memoryview] = []
+        self.outbox_bytes = 0
+        self.is_closing = False  # to be closed once the outbox is empty; nothing more is read
+
+    def put(self, data: bytes) -> None:
+        """Have bytes sent by the next `flush`."""
+        self.outbox.append(data)
+        self.outbox_bytes += len(data)
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Send as much as goes without waiting. Raises LinkBroken."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the connection at once."""
+
+
+class SocketLink(Link):
+    """A peer over TCP or a unix socket."""
+
+    __slots__ = ("address", "mask", "socket")
+
+    def __init__(self, id: int, decoder: Decoder, socket: socket.socket, address: str) -> None:
+        super().__init__(id, decoder)
+        self.socket = socket
+        self.address = address
+        self.mask = 0  # what the selector watches the socket for
+
+    def receive(self) -> list[Message | RemoteProtocolError]:
+        """The messages that have become complete. Raises LinkBroken at the end of the stream."""
+        try:
+            data = self.socket.recv(RECEIVE_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return []
+        except OSError as error:
+            raise LinkBroken(error.strerror) from error
+        if not data:
+            raise LinkBroken("closed by the peer")
+        return self.decoder.feed(data)
+
+    def flush(self) -> None:
+        while self.outbox:
+            try:
+                if len(self.outbox) > 1 and self.outbox_bytes <= JOIN_BYTES:
+                    self.outbox = [b"".join(self.outbox)]
+                if len(self.outbox) == 1:
+                    sent = self.socket.send(self.outbox[0])
+                else:
+                    sent = self.socket.sendmsg(self.outbox[:MAX_BUFFERS])
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                raise LinkBroken(error.strerror) from error
+            if sent == self.outbox_bytes:
+                self.outbox = []
+                self.outbox_bytes = 0
+            else:
+                self._drop(sent)
+
+    def _drop(self, sent: int) -> None:
+        """Take out what has been sent; a view of the rest of a large message saves copying it again and again."""
+        self.outbox_bytes -= sent
+        at = 0
+        while sent >= len(self.outbox[at]):
+            sent -= len(self.outbox[at])
+            at += 1
+        if sent:
+            self.outbox[at] = memoryview(self.outbox[at])[sent:]
+        del self.outbox[:at]
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self.socket.close()
+
+
+class AttachedLink(Link):
+    """A peer in this process: nothing is sent, it is laid into the buffer of its stream."""
+
+    __slots__ = ("stream",)
+
+    def __init__(self, id: int, decoder: Decoder, stream: AttachedStream) -> None:
+        super().__init__(id, decoder)
+        self.stream = stream
+
+    def flush(self) -> None:
+        for data in self.outbox:
+            self.stream.arrived += data
+        self.outbox = []
+        self.outbox_bytes = 0
+        self.stream.wake()
+
+    def close(self) -> None:
+        self.stream.is_ended = True
+        self.stream.wake()
+
+
+class AttachedStream(trio.abc.Stream):
+    """The peer's end of an `AttachedLink`.
+
+    Writing is one synchronous pass of the server over what is written; what that causes for any peer lies in their
+    buffers when `send_all` returns. There is no limit to a buffer: whoever attaches to a server is part of its program.
+    """
+
+    def __init__(self, feed: Callable[[bytes], None], leave: Callable[[], None]) -> None:
+        self.arrived = bytearray()
+        self.is_ended = False  # by the server
+        self._is_closed = False  # by us
+        self._feed = feed
+        self._leave = leave
+        self._reader: trio.lowlevel.Task | None = None
+
+    def wake(self) -> None:
+        """Let whoever waits in `receive_some` look again."""
+        if self._reader is not None:
+            trio.lowlevel.reschedule(self._reader)
+            self._reader = None
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await trio.lowlevel.checkpoint()
+        if self._is_closed:
+            raise trio.ClosedResourceError("this stream was closed")
+        if self.is_ended:
+            raise trio.BrokenResourceError("the server has closed this connection")
+        self._feed(bytes(data))
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        await trio.lowlevel.checkpoint()
+        while not self.arrived:
+            if self._is_closed:
+                raise trio.ClosedResourceError("this stream was closed")
+            if self.is_ended:
+                return b""
+            if self._reader is not None:
+                raise trio.BusyResourceError("another task is reading from this stream")
+            self._reader = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
+        data = bytes(self.arrived[:max_bytes])
+        del self.arrived[:max_bytes]
+        return data
+
+    def _stop_waiting(self, _: object) -> trio.lowlevel.Abort:
+        self._reader = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    async def aclose(self) -> None:
+        if not self._is_closed:
+            self._is_closed = True
+            self.wake()
+            self._leave()
+        await trio.lowlevel.checkpoint()

@@ -1,0 +1,406 @@
+"""The server: the trio shell around the broker. It reads, feeds, delivers, and sleeps until the next deadline.
+
+One task waits for one selector's descriptor, not a task for each connection. When it wakes, one *pass* goes over every
+socket that is readable or writable: receive, decode, `Broker.receive`, lay the effects into the outboxes; then every
+outbox that was touched is sent with one call. No await, lock, channel or thread stands between a packet and its
+effects, and a job costs a fraction of what waking a task for it would.
+
+An attached peer (`Server.attach`) lives in the same program without a socket: writing to its stream is such a pass,
+too.
+
+A broken, refused or too slow peer is closed by the pass that finds it so; no peer's error reaches another one.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import selectors
+import socket
+import ssl
+import time
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from math import inf
+
+import trio
+
+from abraxas_py.broker import Broker, Close, Effect, Options, Origin, Send, Stop
+from abraxas_py.errors import RemoteProtocolError
+from abraxas_py.link import AttachedLink, AttachedStream, Link, LinkBroken, SocketLink
+from abraxas_py.nursery import open_nursery
+from abraxas_py.protocol.wire import MAX_LINE_BYTES, MAX_PACKET_BYTES, REQUEST, RESPONSE, Decoder, Message, encode
+from abraxas_py.transport import listen, parse_endpoint, server_context
+
+__all__ = ["Counters", "Limits", "Server", "serve"]
+
+log = logging.getLogger("abraxas.server")
+
+ACCEPTS_PER_PASS = 64  # a burst of connections must not keep those that are there from being served
+ACCEPT_PAUSE = 1.0  # seconds without accepting when the process is out of descriptors
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one peer, and all together, may take of the server's memory."""
+
+    packet_bytes: int = MAX_PACKET_BYTES
+    line_bytes: int = MAX_LINE_BYTES
+    soft_outbox_bytes: int = 1 * MIB  # a peer that leaves so much unread is not read from either
+    hard_outbox_bytes: int = 16 * MIB  # a peer that leaves so much unread, and is to get more, is closed
+    connections: int = 20_000
+    connections_per_address: int = 1_000  # but not of this machine's own
+    incomplete_timeout: float = 30.0  # seconds a message may take to arrive after its last piece
+
+
+@dataclass(slots=True)
+class Counters:
+    """What has happened since the server's start."""
+
+    accepted: int = 0
+    refused: int = 0  # connections over a limit
+    overflowed: int = 0  # connections closed because they did not read
+    stalled: int = 0  # connections closed in the middle of a message
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A socket that accepts connections."""
+
+    socket: socket.socket
+    endpoint: str  # as bound
+    tls: ssl.SSLContext | None
+
+
+class Server:
+    """A Gearman server inside a trio program.
+
+    `serve` runs it; `attach` joins it from the same program. All its memory is in this object: a server that is served
+    again knows its jobs still. The broker may be read (`server.broker.functions`, ...) and must be changed by messages
+    only.
+    """
+
+    def __init__(
+        self, options: Options | None = None, limits: Limits | None = None, *, handle_prefix: str = ""
+    ) -> None:
+        self.limits = limits or Limits()
+        self.counters = Counters()
+        self.endpoints: list[str] = []  # as bound
+        self.broker = Broker((handle_prefix or _handle_prefix()).encode(), options or Options(pid=os.getpid()))
+        self._selector = selectors.DefaultSelector()
+        self._links: dict[int, Link] = {}
+        self._connected = 0  # how many peers there ever were
+        self._per_address: dict[str, int] = {}
+        self._touched: dict[Link, None] = {}  # those whose outbox this pass has changed
+        self._partial: dict[SocketLink, float] = {}  # those in the middle of a message, and when its last piece came
+        self._listeners: list[Listener] = []
+        self._nap = trio.CancelScope()  # what `serve` sleeps in
+        self._is_draining = False
+        self._is_stopped = False
+        self._clock = inf, 0.0  # the loop's time and the wall's at the first look
+
+    @property
+    def now(self) -> float:
+        """The server's clock: Unix seconds that never step back."""
+        loop_at, wall_at = self._clock
+        if loop_at == inf:
+            loop_at, wall_at = self._clock = trio.current_time(), time.time()
+        return wall_at + trio.current_time() - loop_at
+
+    async def serve(
+        self,
+        endpoints: Sequence[str] = (),
+        *,
+        task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Listen on endpoints and serve until cancelled (everything is closed at once) or stopped (`stop`).
+
+        Without endpoints it serves attached peers only. `task_status.started` gets the endpoints as bound:
+        `host:port` with the port that 0 became. Raises ListenError, before anything is accepted.
+        """
+        self._is_draining = self._is_stopped = False
+        try:
+            for endpoint in map(parse_endpoint, endpoints):
+                tls = server_context(endpoint) if endpoint.scheme == "tls" else None
+                self._listeners += [Listener(socket, bound, tls) for socket, bound in listen(endpoint)]
+            for listener in self._listeners:
+                self._selector.register(listener.socket, selectors.EVENT_READ, listener)
+            self.endpoints = [listener.endpoint for listener in self._listeners]
+            task_status.started(self.endpoints)
+            await self._run()
+        finally:
+            self._close_all()
+
+    def attach(self, address: str = "attached") -> trio.abc.Stream:
+        """A connection to this server without a socket; timers of the broker need `serve` to be running."""
+        link: AttachedLink
+        stream = AttachedStream(lambda data: self._feed(link, data), lambda: self._leave(link))
+        link = AttachedLink(self._number(), self._decoder(), stream)
+        self._admit(link, Origin(address))
+        return stream
+
+    async def dial(self) -> trio.abc.Stream:
+        """`attach`, in the form of a `Dialer` for clients and workers."""
+        return self.attach()
+
+    def stop(self, *, drain: bool = False) -> None:
+        """Have `serve` return: at once, or when the jobs that run have ended, taking no connections meanwhile."""
+        self._is_stopped |= not drain
+        if drain:
+            self._is_draining = True
+            self._stop_listening()
+        self._nap.cancel()
+
+    # The loop
+
+    async def _run(self) -> None:
+        descriptor = self._selector.fileno()
+        while not self._is_stopped:
+            with trio.CancelScope(deadline=self._wake_at()) as self._nap:
+                await trio.lowlevel.wait_readable(descriptor)
+            self._pass()
+            if self._is_draining and not self.broker.is_running_jobs:
+                break
+
+    def _wake_at(self) -> float:
+        """The earliest thing that is due, in the loop's time."""
+        now = self.now
+        due_at = self.broker.deadline
+        if self._partial:
+            due_at = min(due_at, min(self._partial.values()) + self.limits.incomplete_timeout)
+        return trio.current_time() + max(0.0, due_at - now)
+
+    def _pass(self) -> None:
+        now = self.now
+        for key, mask in self._selector.select(0):
+            if isinstance(key.data, Listener):
+                self._accept(key.data)
+            else:
+                link: SocketLink = key.data
+                if mask & selectors.EVENT_READ:
+                    self._read(link, now)
+                if mask & selectors.EVENT_WRITE:
+                    self._touched[link] = None
+        if self.broker.deadline <= now:
+            self._deliver(self.broker.tick(now))
+        if self._partial:
+            self._drop_stalled(now)
+        self._flush()
+
+    def _read(self, link: SocketLink, now: float) -> None:
+        try:
+            messages = link.receive()
+        except LinkBroken as broken:
+            self._drop(link, str(broken))
+            return
+        self._receive(link, messages, now)
+        if link.decoder.partial_bytes:
+            self._partial[link] = now
+        elif self._partial:
+            self._partial.pop(link, None)
+
+    def _feed(self, link: AttachedLink, data: bytes) -> None:
+        self._receive(link, link.decoder.feed(data), self.now)
+        self._flush()
+        self._hurry()
+
+    def _receive(self, link: Link, messages: Iterable[Message | RemoteProtocolError], now: float) -> None:
+        receive, peer = self.broker.receive, link.id
+        for message in messages:
+            if link.is_closing:
+                break
+            effects = receive(peer, message, now)
+            if effects:
+                self._deliver(effects)
+
+    def _deliver(self, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, Send):
+                data = encode(RESPONSE, effect.message)
+                for peer in effect.to:
+                    link = self._links[peer]
+                    if link.outbox_bytes > self.limits.hard_outbox_bytes and not link.is_closing:
+                        self._overflow(link)
+                    elif not link.is_closing:
+                        link.put(data)
+                    self._touched[link] = None
+            elif isinstance(effect, Close):
+                self._links[effect.peer].is_closing = True
+                self._touched[self._links[effect.peer]] = None
+            else:
+                self._obey(effect)
+
+    def _obey(self, stop: Stop) -> None:
+        log.info("stopping on command drain=%s", stop.drain)
+        self.stop(drain=stop.drain)
+
+    def _flush(self) -> None:
+        """Send what the pass has left in outboxes; a peer that proves broken may cause more to send."""
+        while self._touched:
+            touched, self._touched = self._touched, {}
+            for link in touched:
+                if link.id not in self._links:
+                    continue
+                try:
+                    link.flush()
+                except LinkBroken as broken:
+                    self._drop(link, str(broken))
+                    continue
+                if link.is_closing and not link.outbox:
+                    self._drop(link, "refused")
+                elif isinstance(link, SocketLink):
+                    self._watch(link)
+
+    def _watch(self, link: SocketLink) -> None:
+        """Have the selector watch for what this link can do next."""
+        mask = selectors.EVENT_WRITE if link.outbox else 0
+        if link.outbox_bytes <= self.limits.soft_outbox_bytes and not link.is_closing:
+            mask |= selectors.EVENT_READ
+        if mask != link.mask:
+            self._selector.modify(link.socket, mask, link)
+            link.mask = mask
+
+    def _hurry(self) -> None:
+        """An attached peer may have brought the next deadline forward while `serve` sleeps."""
+        wake_at = self._wake_at()
+        if wake_at < self._nap.deadline:
+            self._nap.deadline = wake_at
+        if self._is_draining and not self.broker.is_running_jobs:
+            self._nap.cancel()
+
+    # Connections
+
+    def _number(self) -> int:
+        self._connected += 1
+        return self._connected
+
+    def _decoder(self) -> Decoder:
+        return Decoder(REQUEST, max_packet_bytes=self.limits.packet_bytes, max_line_bytes=self.limits.line_bytes)
+
+    def _admit(self, link: Link, origin: Origin) -> None:
+        self._links[link.id] = link
+        self.broker.connect(link.id, self.now, origin)
+
+    def _accept(self, listener: Listener) -> None:
+        for _ in range(ACCEPTS_PER_PASS):
+            try:
+                accepted, address = listener.socket.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    log.error("cannot accept endpoint=%s error=%s", listener.endpoint, error.strerror)
+                return
+            host = address[0] if isinstance(address, tuple) else "unix"
+            if not self._has_room(host):
+                self.counters.refused += 1
+                log.warning("connection refused, too many already address=%s", host)
+                accepted.close()
+                continue
+            self.counters.accepted += 1
+            self._per_address[host] = self._per_address.get(host, 0) + 1
+            accepted.setblocking(False)
+            _tune(accepted)
+            link = SocketLink(self._number(), self._decoder(), accepted, host)
+            self._selector.register(accepted, selectors.EVENT_READ, link)
+            link.mask = selectors.EVENT_READ
+            self._admit(link, Origin(host, may_administrate=_is_local(host)))
+
+    def _has_room(self, host: str) -> bool:
+        if sum(self._per_address.values()) >= self.limits.connections:
+            return False
+        return _is_local(host) or self._per_address.get(host, 0) < self.limits.connections_per_address
+
+    def _drop(self, link: Link, reason: str) -> None:
+        log.debug("connection closed peer=%d reason=%s", link.id, reason)
+        if isinstance(link, SocketLink):
+            self._selector.unregister(link.socket)
+            self._partial.pop(link, None)
+            self._per_address[link.address] -= 1
+            if not self._per_address[link.address]:
+                del self._per_address[link.address]
+        link.close()
+        del self._links[link.id]
+        self._deliver(self.broker.disconnect(link.id, self.now))
+
+    def _leave(self, link: AttachedLink) -> None:
+        if link.id in self._links:
+            self._drop(link, "closed by the peer")
+            self._flush()
+            self._hurry()
+
+    def _overflow(self, link: Link) -> None:
+        """A peer does not read what it is sent: nobody else shall pay for it."""
+        self.counters.overflowed += 1
+        log.warning("connection closed, it does not read peer=%d unread_bytes=%d", link.id, link.outbox_bytes)
+        link.outbox.clear()
+        link.outbox_bytes = 0
+        link.is_closing = True
+
+    def _drop_stalled(self, now: float) -> None:
+        for link, since in list(self._partial.items()):
+            if now - since >= self.limits.incomplete_timeout:
+                self.counters.stalled += 1
+                log.warning("connection closed in the middle of a message address=%s", link.address)
+                self._drop(link, "incomplete message")
+
+    def _stop_listening(self) -> None:
+        for listener in self._listeners:
+            with suppress(KeyError):
+                self._selector.unregister(listener.socket)
+            listener.socket.close()
+            if listener.endpoint.startswith("unix://"):
+                with suppress(OSError):
+                    os.unlink(listener.endpoint.removeprefix("unix://"))
+        self._listeners = []
+
+    def _close_all(self) -> None:
+        self._stop_listening()
+        while self._links:
+            self._drop(next(iter(self._links.values())), "the server stops")
+        self._touched.clear()
+
+
+@asynccontextmanager
+async def serve(*endpoints: str, options: Options | None = None, limits: Limits | None = None) -> AsyncIterator[Server]:
+    """A Gearman server for the time of a block; `server.endpoints` says where it listens. Raises ListenError.
+
+    async with abraxas_py.serve("127.0.0.1:0") as server:
+        print(server.endpoints)
+    """
+    server = Server(options, limits)
+    async with open_nursery() as nursery:
+        await nursery.start(server.serve, endpoints)
+        yield server
+        nursery.cancel_scope.cancel()
+
+
+def _handle_prefix() -> str:
+    """`H:<host>:<start>`: no two starts on a host have the same, so no handle ever names two jobs (G6)."""
+    return f"H:{socket.gethostname()[:20]}:{_base36(time.time_ns() // 1000)}"
+
+
+def _base36(number: int) -> str:
+    digits = ""
+    while number:
+        number, digit = divmod(number, 36)
+        digits = "0123456789abcdefghijklmnopqrstuvwxyz"[digit] + digits
+    return digits
+
+
+def _is_local(host: str) -> bool:
+    return host == "unix" or host.startswith("127.") or host == "::1"
+
+
+def _tune(accepted: socket.socket) -> None:
+    """Send at once, and find out within a minute when a peer is gone without a word (30 s + 3 x 10 s)."""
+    if accepted.family == socket.AF_UNIX:
+        return
+    accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    accepted.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
+        if hasattr(socket, name):  # macOS calls the first one TCP_KEEPALIVE and has had none of them for long
+            accepted.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
