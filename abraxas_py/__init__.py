@@ -1,3 +1,93 @@
-"""Gearman itself: wire, broker, server, client and worker."""
+"""Gearman in pure Python on trio: server, client, worker and administrator.
+
+    async with abraxas_py.serve("127.0.0.1:4730"):              # a server, in any trio program
+        async with abraxas_py.open_client("127.0.0.1:4730") as client:
+            result = await client.submit("reverse", b"abc")     # someone's worker answers b"cba"
+
+The architecture, from the inside out; each layer knows only those before it:
+
+    errors        who did wrong, as exceptions
+    protocol/     bytes <-> messages (`wire`), packets and their arguments (`packets`), admin lines and tables (`text`),
+                  and which answer belongs to which question (`exchange`). Pure.
+    broker/       one synchronous state machine, `(peer, message, now) -> effects`: jobs, queues, sleepers. Pure, too:
+                  it never reads a clock, and what is to be sent is a value that it returns.
+    transport     endpoints, connecting and listening
+    link, server  the trio shell around the broker: one task, one selector, one pass over all that is readable, one send
+                  for each peer that got something
+    connection    messages over a stream; under the three below
+    client        `open_client`, `submit() -> Task`
+    worker        `Worker.add`, `Worker.run`
+    admin         `open_admin`
+
+Nothing in here knows the scheduler (`gearbox`); it uses this package as any program can, over `Server.attach`.
+"""
+
+from abraxas_py.admin import Admin, ConnectionStatus, FunctionStatus, JobRow, PriorityStatus, open_admin
+from abraxas_py.broker import Options
+from abraxas_py.client import Client, Data, JobStatus, Status, Task, Warning, open_client
+from abraxas_py.connection import Connection
+from abraxas_py.errors import (
+    AbraxasError,
+    ConnectionLost,
+    InvalidEndpoint,
+    JobError,
+    JobFailed,
+    JobRaised,
+    ListenError,
+    LocalProtocolError,
+    ProtocolError,
+    RemoteProtocolError,
+    ServerError,
+    Unavailable,
+)
+from abraxas_py.protocol.packets import Packet, Priority, Type
+from abraxas_py.protocol.wire import Line
+from abraxas_py.server import Counters, Limits, Server, serve
+from abraxas_py.transport import Dialer, Endpoint, connect, parse_endpoint
+from abraxas_py.worker import Assigned, Worker
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "AbraxasError",
+    "Admin",
+    "Assigned",
+    "Client",
+    "Connection",
+    "ConnectionLost",
+    "ConnectionStatus",
+    "Counters",
+    "Data",
+    "Dialer",
+    "Endpoint",
+    "FunctionStatus",
+    "InvalidEndpoint",
+    "JobError",
+    "JobFailed",
+    "JobRaised",
+    "JobRow",
+    "JobStatus",
+    "Limits",
+    "Line",
+    "ListenError",
+    "LocalProtocolError",
+    "Options",
+    "Packet",
+    "Priority",
+    "PriorityStatus",
+    "ProtocolError",
+    "RemoteProtocolError",
+    "Server",
+    "ServerError",
+    "Status",
+    "Task",
+    "Type",
+    "Unavailable",
+    "Warning",
+    "Worker",
+    "connect",
+    "open_admin",
+    "open_client",
+    "parse_endpoint",
+    "serve",
+]
