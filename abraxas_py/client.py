@@ -266,9 +266,9 @@ class Client:
         self._waiting: deque[Call] = deque()  # for a server
         self._turn = 0  # whose turn it is, of the servers
         self._expiring = trio.Event()  # there is something that may expire
-        self.on_connect: Callable[[str], None] | None = None  # called with the server's name, as soon as calls can go
-        there self.on_disconnect: Callable[[str], None] | None = None  # called after the calls that were lost have
-        ended
+        # Both are called with the server's name: as soon as calls can go there; after the calls that were lost have ended.
+        self.on_connect: Callable[[str], None] | None = None
+        self.on_disconnect: Callable[[str], None] | None = None
 
     def submit(
         self,
@@ -312,9 +312,7 @@ class Client:
     async def get_status(self, handle: bytes) -> JobStatus:
         """What a server knows of a job by its handle."""
         packet = Packet.of(Type.GET_STATUS, handle)
-        _, known, running, numerator, denominator = (
-            await self._ask(encode(REQUEST, packet), Type.STATUS_RES)
-        ).split()
+        _, known, running, numerator, denominator = (await self._ask(encode(REQUEST, packet), Type.STATUS_RES)).split()
         return JobStatus(known != b"0", running != b"0", numerator, denominator)
 
     async def get_status_unique(self, unique: bytes) -> JobStatus:

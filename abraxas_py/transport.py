@@ -134,7 +134,7 @@ def client_context(endpoint: Endpoint) -> ssl.SSLContext:
 
 
 def server_context(endpoint: Endpoint) -> ssl.SSLContext:
-    """The TLS settings to listen with. Raises ListenError: TLS that cannot be had must never become plain text (G16)."""
+    """The TLS settings to listen with. Raises ListenError: it must never become plain text instead (G16)."""
     if not endpoint.cert:
         raise ListenError(f"{endpoint} needs a certificate: tls://host:port?cert=FILE&key=FILE")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
