@@ -29,7 +29,7 @@ from gearbox import steps
 from gearbox.errors import Code, RpcError, StoreBusy, StoreError, StoreFull
 from gearbox.gearman import Gearman, Lost
 from gearbox.job import TERMINAL, Action, Event, Job, NoWorker, Recheck, Start, Status, Tell
-from gearbox.store import Batch, Moment, Result, Step, Store
+from gearbox.store import Batch, Moment, Result, Step, Store, Tx
 
 __all__ = ["Core", "Reply"]
 
@@ -73,7 +73,8 @@ class Core:
         self._since = clock()
         self._next_at = -inf  # of the store; unknown until the first batch
         self._is_failing = False
-        self._not_due_before = -inf  # of trio's clock: a row that cannot be handled must not become a hot loop
+        self._is_stopping = False
+        self._not_due_before = inf  # of trio's clock: a row that cannot be handled must not become a hot loop
         self._thread = trio.CapacityLimiter(1)
 
     # --- coming in ---
@@ -123,13 +124,16 @@ class Core:
 
     def news(self, id: int, epoch: int, event: Event | Lost) -> None:
         """What Gearman says of an attempt."""
+        if self._is_stopping:  # we are leaving, not the attempt; the next start finds its row
+            return
         if isinstance(event, Lost):
             self.tell(partial(steps.vanish, id, epoch, LOST_GRACE))
         else:
             self.tell(partial(steps.settle, id, epoch, event))
 
-    def gearman_is_back(self) -> None:
-        """Gearman was reached anew: workers will follow, and what waited for it may go on."""
+    def gearman_is_back(self, server: str) -> None:
+        """A server was reached anew: workers will follow, and what waited for it may go on."""
+        log.debug("connected", server=server)
         self._since = self._clock()
         self._wake.set()
 
@@ -141,8 +145,15 @@ class Core:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._loop)
             await self._walk(partial(steps.recover, RESTART_GRACE))
+            self._not_due_before = -inf
+            self._wake.set()
             task_status.started()
             nursery.start_soon(self._sweep)
+
+    async def drain(self) -> None:
+        """Before the end: store what has come in, and take no more news from Gearman."""
+        self._is_stopping = True
+        await self.call(_nothing)
 
     async def _loop(self) -> None:
         pause = PAUSE_FIRST
@@ -286,3 +297,8 @@ class Core:
             for job in jobs:
                 if not await self._gearman.is_running(job):
                     self.news(job.id, job.epoch, NoWorker())
+
+
+def _nothing(tx: Tx, moment: Moment) -> Result:
+    """The step whose turn comes when all before it are stored."""
+    return Result()

@@ -87,7 +87,7 @@ class Link:
         functions: Collection[str],
         on_call: Callable[[Call], None],
         on_news: News,
-        on_connect: Callable[[], None],
+        on_connect: Callable[[str], None],
     ) -> None:
         self._servers = servers
         self._instance = instance
@@ -166,7 +166,7 @@ def _event(task: Task, request_id: str) -> Event | Lost:
     error = task.error
     if error is None:
         try:
-            rpc.parse_response(task.result, request_id)
+            rpc.parse_response(task.result or b"", request_id)
         except RpcError as failure:
             return Ended(failure.as_json())
         return Ended()

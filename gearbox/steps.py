@@ -181,7 +181,7 @@ def recover(grace: float, above: int, tx: Tx, moment: Moment) -> Result:
     Attempts that no worker had asked leave to start are ready again at once; the others have `grace` seconds in which
     their workers may come back. The value is the id to go on above, None at the end.
     """
-    ids = tx.ids((Status.RUNNING, Status.ALMOST_DONE), above, DUE_LIMIT)
+    ids = tx.ids((Status.RUNNING, Status.ALMOST_DONE, Status.MISSING), above, DUE_LIMIT)
     actions: list[Action] = []
     for job in tx.jobs(ids):
         actions += _settle(tx, moment, job, _vanished(tx, job, grace))

@@ -1,0 +1,136 @@
+"""`g-core`: the Gearbox daemon."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import structlog
+import trio
+
+from abraxas_py import AbraxasError, ConnectionLost, open_admin
+from abraxas_py.nursery import open_nursery
+from abraxas_py.transport import listen, parse_endpoint
+from gearbox import daemon
+from gearbox.cli import ExitCode, read_command_line, run_tool
+from gearbox.cli.debug import configure_logging
+from gearbox.daemon import Running
+from gearbox.demo import demonstrate
+from gearbox.errors import ConfigError, StoreError
+from gearbox.settings import Settings
+from gearbox.store import open_store
+
+__all__ = ["main", "run"]
+
+MANUAL = """\
+The Gearbox daemon: queues, schedules and remembers jobs, with a Gearman server of its own or on others.
+
+Usage:
+  g-core
+  g-core --demo
+  g-core --check
+  g-core --help
+  g-core --version
+
+Options:
+  --demo     serve, start two workers, and show a few real jobs being done
+  --check    verify settings, database and Gearman, and exit
+  --help     Show help
+  --version  Show version number
+
+It takes no other options and is controlled by its environment:
+  GEARBOX_LISTEN    where its own Gearman server listens; several with commas,
+                    host:port, tls://host:port or unix:///path
+                    [default: 127.0.0.1:4730]
+  GEARBOX_DATABASE  the SQLite file with the jobs
+                    [default: $XDG_STATE_HOME/gearbox/gearbox.db, that is
+                    ~/.local/state/gearbox/gearbox.db]
+  GEARMAN_SERVER    use these Gearman servers instead of its own:
+                    host:port, several with commas
+  DEBUG             show more, for instance gearbox:* or gearbox:core
+
+TERM and INT end it gracefully: what has come in is stored, and jobs that run
+are taken over by the next start.
+
+Exit codes: 0 ended as told, 1 bad command line, 69 address in use or Gearman
+out of reach, 74 the database failed, 78 settings or database cannot be used.
+"""
+
+IO_ERROR = 74
+
+log = structlog.get_logger("gearbox:core")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the daemon; returns its exit code."""
+    options = read_command_line(MANUAL, argv)
+    if isinstance(options, ExitCode):
+        return options
+    configure_logging(os.environ.get("DEBUG", ""))
+    try:
+        settings = Settings.from_environment(os.environ)
+        if options["--check"]:
+            return trio.run(_check, settings)
+        trio.run(_serve, settings, bool(options["--demo"]))
+    except ConfigError as error:
+        for message in error.messages:
+            print(message, file=sys.stderr)
+        return ExitCode.CONFIG
+    except StoreError as error:
+        print(error, file=sys.stderr)
+        return ExitCode.CONFIG
+    except AbraxasError as error:
+        print(error, file=sys.stderr)
+        return ExitCode.UNAVAILABLE
+    return ExitCode.OK
+
+
+def run() -> NoReturn:
+    """The console script."""
+    run_tool(main)
+
+
+async def _serve(settings: Settings, is_demo: bool) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with open_nursery() as nursery:
+            running: Running = await nursery.start(daemon.serve, settings)
+            where = ", ".join(running.servers)
+            print(f"=== Gearbox serves {where}, jobs are in {settings.database}", file=sys.stderr, flush=True)
+            async with open_nursery() as guests:
+                if is_demo:
+                    guests.start_soon(demonstrate, running.servers[0])
+                number = await anext(aiter(signals))
+                print(f"=== Ending ({signal.Signals(number).name})", file=sys.stderr, flush=True)
+                guests.cancel_scope.cancel()
+            running.stop.set()
+
+
+async def _check(settings: Settings) -> int:
+    """A line for each thing that must work, with what to do where it does not."""
+    code = ExitCode.OK
+    try:
+        open_store(str(settings.database)).close()
+        print(f"ok    database {settings.database}")
+    except StoreError as error:
+        print(f"fail  {error}")
+        code = ExitCode.CONFIG
+    for address in settings.listen if settings.is_embedded else ():
+        try:
+            for socket, bound in listen(parse_endpoint(address)):
+                socket.close()
+                print(f"ok    {bound} is free to listen on")
+        except AbraxasError as error:
+            print(f"fail  {error}")
+            code = ExitCode.UNAVAILABLE
+    for address in settings.servers:
+        try:
+            with trio.fail_after(5):
+                async with open_admin(address) as admin:
+                    print(f"ok    Gearman server {address}, version {await admin.version()}")
+        except (ConnectionLost, AbraxasError, trio.TooSlowError) as error:
+            print(f"fail  Gearman server {address}: {error or 'no answer within 5 s'}")
+            code = ExitCode.UNAVAILABLE
+    return code

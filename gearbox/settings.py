@@ -1,0 +1,64 @@
+"""What `g-core` is told by its environment; all faults of it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import attrs
+
+from abraxas_py import InvalidEndpoint, parse_endpoint
+from gearbox.errors import ConfigError
+
+__all__ = ["DEFAULT_LISTEN", "Settings"]
+
+DEFAULT_LISTEN = "127.0.0.1:4730"  # loopback only: whoever reaches the port may run jobs
+
+
+@attrs.frozen
+class Settings:
+    """`servers` are Gearman servers to use; without any, a broker of our own listens on `listen`."""
+
+    listen: tuple[str, ...]
+    servers: tuple[str, ...]
+    database: Path
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the broker runs in this process."""
+        return not self.servers
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """Raises `ConfigError` with every fault."""
+        faults: list[str] = []
+        listen = _addresses(environment, "GEARBOX_LISTEN", faults) or (DEFAULT_LISTEN,)
+        servers = _addresses(environment, "GEARMAN_SERVER", faults)
+        if servers and environment.get("GEARBOX_LISTEN"):
+            faults.append(
+                "GEARMAN_SERVER and GEARBOX_LISTEN are both set: unset the first for a broker in this process, "
+                "the second to use the servers that it names"
+            )
+        if environment.get("MYSQL_HOSTNAME"):
+            faults.append("MYSQL_HOSTNAME is set, but this version keeps its jobs in SQLite only: unset it")
+        if faults:
+            raise ConfigError(faults)
+        return cls(listen, servers, _database(environment))
+
+
+def _addresses(environment: Mapping[str, str], name: str, faults: list[str]) -> tuple[str, ...]:
+    addresses = [part.strip() for part in environment.get(name, "").split(",") if part.strip()]
+    for address in addresses:
+        try:
+            parse_endpoint(address)
+        except InvalidEndpoint as error:
+            faults.append(f"{name}: {error}")
+    return tuple(addresses)
+
+
+def _database(environment: Mapping[str, str]) -> Path:
+    named = environment.get("GEARBOX_DATABASE")
+    if named:
+        return Path(named).expanduser().absolute()
+    state = environment.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(state).expanduser() / "gearbox" / "gearbox.db"
