@@ -266,7 +266,7 @@ class Client:
         self._waiting: deque[Call] = deque()  # for a server
         self._turn = 0  # whose turn it is, of the servers
         self._expiring = trio.Event()  # there is something that may expire
-        # Both are called with the server's name: as soon as calls can go there; after the calls that were lost have ended.
+        # Both are called with the server's name: as soon as calls can go there; after the lost calls have ended.
         self.on_connect: Callable[[str], None] | None = None
         self.on_disconnect: Callable[[str], None] | None = None
 

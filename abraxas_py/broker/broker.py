@@ -1,34 +1,9 @@
-"""The broker: every change of its state, and nothing else.
+"""The broker: a message of a peer and the current instant go in, what is to be sent comes out.
 
-A message of a peer and the current instant go in; the state changes; what is to be sent comes out. There is no I/O, no
-clock and no chance in here, so every behaviour of the server can be shown in a test of three lines.
+So every behaviour of the server can be shown in a test of three lines. Here stands what each packet asks for, a method
+each, in a table; what that does to the state stands in `state.py`, what text lines ask for in `commands.py`.
 
-A job's life
-    submit -> [DELAYED ->] QUEUED -> RUNNING -> ENDED. `_enqueue` is the only way into a queue, `_take` the only way out
-    to a worker, `_end` the only end that clients hear of, `_forget` the only exit from the indexes. A lost worker's job
-    goes through `_lose`: back to the *tail* of its queue, or to its end.
-
-Coalescing
-    is per (function, unique) while a job is known: whoever submits the same key joins it, gets the same handle, and
-    what happens from then on. A foreground job whose last client leaves is abandoned: dropped at once if it waits; left
-    to its worker but joined by nobody if it runs (defect G7). A job that anybody submitted in the background is never
-    abandoned, whoever joins and leaves it (G2, G3).
-
-Waking
-    is decided once, at the end of an input, for the functions that gained work or lost an expected worker (`_gained`):
-    `_wake` sends as many NOOPs as there are queued jobs that no worker is on its way to. A worker that does not grab
-    within `wakeup_timeout` counts as not on its way. PRE_SLEEP while a job waits is answered by NOOP at once. So a job
-    that can run while a worker sleeps that could run it always has a NOOP on its way (B7), and a herd of sleepers stays
-    asleep. What gearmand does too: CAN_DO of a sleeping worker does not wake it for what waits already.
-
-Late reports
-    Only the worker that holds a job may report on it (B3); anybody else gets ERROR. Pardoned, without an answer, are
-    the reports of a worker from which a job was *taken* (timed out, cancelled), and a WORK_FAIL after its own
-    WORK_EXCEPTION, which many libraries send although the exception already ended the job (PROTOCOL names both as
-    ends).
-
-Not here: bytes (`protocol.wire`), admin commands (`commands.py`) and their tables (`report.py`), limits of memory and
-connections (the shell's, which sees buffers).
+Not here: bytes (`protocol.wire`), limits of memory and connections (the shell's, which sees buffers).
 """
 
 from __future__ import annotations
@@ -36,16 +11,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from math import inf
-from typing import NamedTuple
 
-from abraxas_py.broker.effects import Close, Effect, Send
-from abraxas_py.broker.model import Function, Job, JobState, Options, Origin, Peer, WorkerState
-from abraxas_py.broker.timers import Timers
+from abraxas_py.broker import commands
+from abraxas_py.broker.effects import Effect
+from abraxas_py.broker.model import Job, JobState, Peer
+from abraxas_py.broker.state import State
 from abraxas_py.errors import RemoteProtocolError
 from abraxas_py.protocol.packets import (
     MAX_FUNCTION_BYTES,
-    MAX_HANDLE_BYTES,
-    MAX_UNIQUE_BYTES,
     SUBMISSIONS,
     Packet,
     Priority,
@@ -59,56 +32,15 @@ __all__ = ["Broker"]
 # them).
 LAST_EPOCH = 253402300799
 
-# How many taken handles are remembered for each worker: enough for one that holds many jobs, bounded for one that never
-# reports.
-MAX_PARDONED = 256
-
 # A worker's progress is kept for GET_STATUS; more digits than this are no number.
 MAX_NUMBER_BYTES = 32
 
-_FORBIDDEN_IN_NAMES = re.compile(rb"[\x00-\x20\x7f]")
-_NUL = re.compile(rb"\x00")
-_NOOP = Packet(Type.NOOP)
 _NO_JOB = Packet(Type.NO_JOB)
 _SUBMITTED = {type: how for how, type in SUBMISSIONS.items()}
 
 
-class Report(NamedTuple):
-    """A worker's packet about a job that it holds."""
-
-    job: Job
-    packet: Packet
-
-
-class Broker:
-    """The state of a Gearman server: `functions`, `jobs` and `peers` may be read by anyone and are changed only here.
-
-    `handle_prefix` begins every job handle and must differ from start to start, so that a handle of an earlier run
-    names nothing (G6). Peers are numbered by the shell, never twice.
-    """
-
-    def __init__(self, handle_prefix: bytes, options: Options | None = None) -> None:
-        self.options = options or Options()
-        self.functions: dict[bytes, Function] = {}
-        self.jobs: dict[bytes, Job] = {}  # by handle
-        self.peers: dict[int, Peer] = {}
-        self._handle_prefix = handle_prefix
-        self._submitted = 0  # how many handles there ever were
-        self._timers = Timers()
-        self._effects: list[Effect] = []
-        self._gained: dict[Function, None] = {}  # functions to wake sleepers for, at the end of this input
-
-    # What the shell calls
-
-    @property
-    def deadline(self) -> float:
-        """When `tick` is to be called next; inf when nothing is pending."""
-        return self._timers.deadline
-
-    def connect(self, peer: int, now: float, origin: Origin | None = None) -> None:
-        """Take note of a new connection, numbered `peer`."""
-        assert peer not in self.peers
-        self.peers[peer] = Peer(peer, origin or Origin(), self.options.has_exceptions)
+class Broker(State):
+    """A Gearman server without its sockets."""
 
     def receive(self, peer: int, message: Message | RemoteProtocolError, now: float) -> list[Effect]:
         """Take a message of a peer (or what was wrong with it); return what it causes."""
@@ -116,7 +48,7 @@ class Broker:
         try:
             if isinstance(message, Packet):
                 if sender.text_only:
-                    self._effects.append(Close(peer))
+                    self.close(sender)
                 else:
                     _HANDLERS[message.type](self, sender, message, now)
             elif isinstance(message, Line):
@@ -125,168 +57,62 @@ class Broker:
                 raise message
         except RemoteProtocolError as error:
             if error.is_fatal:
-                self._effects.append(Close(peer))
+                self.close(sender)
             else:
-                self._send(sender, Packet.of(Type.ERROR, error.code.encode(), error.text.encode()))
+                self.send(sender, Packet.of(Type.ERROR, error.code.encode(), error.text.encode()))
         return self._settle(now)
-
-    def disconnect(self, peer: int, now: float) -> list[Effect]:
-        """Let go of a connection that has ended, whoever ended it."""
-        gone = self.peers[peer]
-        for job in list(gone.waiting):
-            job.clients = tuple(client for client in job.clients if client != peer)
-            if not job.clients and not job.is_background:
-                self._abandon(job)
-        self._reset_abilities(gone)
-        self._rise(gone)
-        del self.peers[peer]
-        for job in list(gone.jobs):
-            if gone.is_streaming and job.clients:
-                self._end_streamed(job, now)
-            else:
-                self._lose(job, now)
-        return self._settle(now)
-
-    def tick(self, now: float) -> list[Effect]:
-        """Do all that is due."""
-        for timer in self._timers.due(now):
-            timer.action(timer.target, now)
-        return self._settle(now)
-
-    @property
-    def is_running_jobs(self) -> bool:
-        """Whether any worker holds a job."""
-        return any(function.running for function in self.functions.values())
-
-    def _settle(self, now: float) -> list[Effect]:
-        if self._gained:
-            for function in self._gained:
-                self._wake(function, now)
-            self._gained.clear()
-        effects, self._effects = self._effects, []
-        return effects
-
-    def _send(self, peer: Peer, message: Message) -> None:
-        self._effects.append(Send(message, (peer.id,)))
-
-    # Functions
-
-    def function(self, name: bytes) -> Function:
-        """The function of that name; a new one is made known. Raises RemoteProtocolError for a bad name."""
-        function = self.functions.get(name)
-        if function is None:
-            if not name:
-                raise RemoteProtocolError("INVALID_FUNCTION_NAME", "The function's name is empty")
-            if len(name) > MAX_FUNCTION_BYTES:
-                raise RemoteProtocolError("ARGUMENT_TOO_LARGE", "Function name too large")
-            forbidden = _NUL if self.options.legacy_names else _FORBIDDEN_IN_NAMES
-            if forbidden.search(name):
-                # B11: such a name would forge lines of `status` (G18).
-                raise RemoteProtocolError(
-                    "INVALID_FUNCTION_NAME", "Control characters or spaces in the function's name"
-                )
-            function = self.functions[name] = Function(name)
-        return function
-
-    def drop(self, function: Function) -> bool:
-        """Make a function unknown; False where it has workers or jobs."""
-        if function.workers or function.total:
-            return False
-        del self.functions[function.name]
-        return True
 
     # Submissions
 
     def _submit(self, peer: Peer, packet: Packet, now: float) -> None:
         priority, is_background = _SUBMITTED[packet.type]
         function, unique, data = packet.split()
-        self._admit(peer, function, unique, data, priority, is_background, now)
+        self.admit(peer, function, unique, data, priority, is_background, now)
 
     def _submit_reduce(self, peer: Peer, packet: Packet, now: float) -> None:
         function, unique, reducer, aggregator, data = packet.split()
         if len(reducer) > MAX_FUNCTION_BYTES or len(aggregator) > MAX_FUNCTION_BYTES:
             raise RemoteProtocolError("ARGUMENT_TOO_LARGE", "Reducer name too large")
         is_background = packet.type is Type.SUBMIT_REDUCE_JOB_BACKGROUND
-        self._admit(peer, function, unique, data, Priority.NORMAL, is_background, now, reducer=reducer)
+        self.admit(peer, function, unique, data, Priority.NORMAL, is_background, now, reducer=reducer)
 
     def _submit_epoch(self, peer: Peer, packet: Packet, now: float) -> None:
         function, unique, epoch, data = packet.split()
         # 19 digits are what a signed 64-bit number has; more are refused below, whatever they say.
         if not re.fullmatch(rb"-?[0-9]{1,19}", epoch) or int(epoch) > LAST_EPOCH:
             raise RemoteProtocolError("INVALID_ARGUMENT", "The epoch must be in seconds, up to the year 9999")
-        self._admit(peer, function, unique, data, Priority.NORMAL, True, now, due_at=int(epoch))
+        self.admit(peer, function, unique, data, Priority.NORMAL, True, now, due_at=int(epoch))
 
-    def _admit(
-        self,
-        peer: Peer,
-        name: bytes,
-        unique: bytes,
-        data: bytes,
-        priority: Priority,
-        is_background: bool,
-        now: float,
-        *,
-        reducer: bytes | None = None,
-        due_at: float = -inf,
-    ) -> None:
-        """Join the job of this unique or make a new one; answer JOB_CREATED. B12: validate, (persist,) answer, wake."""
-        if len(unique) > MAX_UNIQUE_BYTES:
-            raise RemoteProtocolError("ARGUMENT_TOO_LARGE", "Unique value too large")
-        if unique and peer.is_streaming and not is_background:
-            raise RemoteProtocolError("INVALID_ARGUMENT", "A streamed job cannot be shared, so it takes no unique")
-        function = self.function(name)
-        # The text knows nothing of `-`; gearmand and libgearman take it for "the payload is the key". No unique holds
-        # NUL.
-        key = b"\0" + data if unique == b"-" else unique
-        job = function.jobs.get(key) if key else None
-        if job is None:
-            if 0 < function.max_queued[priority] <= function.total:
-                raise RemoteProtocolError("QUEUE_ERROR", "Job queue is full")
-            job = self._create(function, unique, key, data, priority, is_background)
-            job.reducer = reducer
-            if due_at > now:
-                self._delay(job, due_at)
-            else:
-                self._enqueue(job)
-        elif is_background:
-            job.is_background = True
-        if not is_background:
-            job.clients += (peer.id,)
-            peer.waiting[job] = None
-        self._send(peer, Packet(Type.JOB_CREATED, job.handle))
+    # Workers
 
-    def _create(
-        self, function: Function, unique: bytes, key: bytes, data: bytes, priority: Priority, is_background: bool
-    ) -> Job:
-        self._submitted += 1
-        job = Job(b"%b:%d" % (self._handle_prefix, self._submitted), function, unique, data, priority, is_background)
-        self.jobs[job.handle] = job
-        if key:
-            job.key = key
-            function.jobs[key] = job
-        return job
+    def _can_do(self, peer: Peer, packet: Packet, now: float) -> None:
+        self.learn(peer, self.function(packet.body), inf)
 
-    def _delay(self, job: Job, due_at: float) -> None:
-        job.state = JobState.DELAYED
-        job.function.delayed += 1
-        job.timer = self._timers.arm(due_at, self._fall_due, job)
+    def _can_do_timeout(self, peer: Peer, packet: Packet, now: float) -> None:
+        name, timeout = packet.split()
+        # In milliseconds, as the text says. npm's `gearman` sends a binary number, which stands for none.
+        limit = int(timeout) / 1000 if timeout.isdigit() and len(timeout) <= MAX_NUMBER_BYTES else 0
+        self.learn(peer, self.function(name), limit or inf)
 
-    def _fall_due(self, job: Job, now: float) -> None:
-        job.timer = None
-        job.function.delayed -= 1
-        self._enqueue(job)
+    def _cant_do(self, peer: Peer, packet: Packet, now: float) -> None:
+        function = self.functions.get(packet.body)
+        if function is not None and function in peer.abilities:
+            self.unlearn(peer, function)
 
-    def _enqueue(self, job: Job) -> None:
-        job.function.queues[job.priority].append(job)
-        self._gained[job.function] = None
+    def _reset(self, peer: Peer, packet: Packet, now: float) -> None:
+        self.unlearn_all(peer)
 
-    # Grabbing
+    def _set_client_id(self, peer: Peer, packet: Packet, now: float) -> None:
+        peer.client_id = packet.body[:127]  # as much as gearmand keeps
+
+    def _pre_sleep(self, peer: Peer, packet: Packet, now: float) -> None:
+        self.sleep(peer, now)
 
     def _grab(self, peer: Peer, packet: Packet, now: float) -> None:
-        self._rise(peer)
-        job = self._take(peer, now)
+        self.rise(peer)
+        job = self.take(peer, now)
         if job is None:
-            self._send(peer, _NO_JOB)
+            self.send(peer, _NO_JOB)
             return
         handle, name = job.handle, job.function.name
         if packet.type is Type.GRAB_JOB:
@@ -295,293 +121,59 @@ class Broker:
             assigned = Packet(Type.JOB_ASSIGN_ALL, b"\0".join((handle, name, job.unique, job.reducer, job.data)))
         else:
             assigned = Packet(Type.JOB_ASSIGN_UNIQ, b"%b\0%b\0%b\0%b" % (handle, name, job.unique, job.data))
-        self._send(peer, assigned)
-
-    def _take(self, peer: Peer, now: float) -> Job | None:
-        """Assign to a worker the job that is its turn; the only way of a job from its queue to a worker.
-
-        O(abilities) while nothing waits for them: 100 functions take 20 µs.
-        """
-        for level in (0, 1, 2):  # "priority is applied globally across registered functions"
-            for function in reversed(peer.abilities):
-                if function.queues[level].live:
-                    job = function.queues[level].pop()
-                    job.state = JobState.RUNNING
-                    job.worker = peer
-                    peer.jobs[job] = None
-                    function.running += 1
-                    limit = peer.abilities[function]
-                    if limit < inf:
-                        job.timer = self._timers.arm(now + limit, self._time_out, job)
-                    if self.options.round_robin:
-                        peer.abilities = {function: limit, **peer.abilities}
-                    return job
-        return None
-
-    def _release(self, job: Job) -> None:
-        """Take a running job from its worker."""
-        assert job.worker is not None
-        del job.worker.jobs[job]
-        job.worker = None
-        job.function.running -= 1
-        if job.timer is not None:
-            self._timers.cancel(job.timer)
-            job.timer = None
-        job.state = JobState.ENDED
-
-    # Abilities
-
-    def _can_do(self, peer: Peer, packet: Packet, now: float) -> None:
-        self._learn(peer, self.function(packet.body), inf)
-
-    def _can_do_timeout(self, peer: Peer, packet: Packet, now: float) -> None:
-        name, timeout = packet.split()
-        # In milliseconds, as the text says. npm's `gearman` sends a binary number, which stands for none.
-        limit = int(timeout) / 1000 if timeout.isdigit() and len(timeout) <= MAX_NUMBER_BYTES else 0
-        self._learn(peer, self.function(name), limit or inf)
-
-    def _learn(self, peer: Peer, function: Function, limit: float) -> None:
-        if function not in peer.abilities:
-            function.workers += 1
-            if peer.state is WorkerState.ASLEEP:
-                function.sleepers[peer] = None
-            elif peer.state is WorkerState.WOKEN:
-                function.woken += 1
-        peer.abilities[function] = limit
-
-    def _cant_do(self, peer: Peer, packet: Packet, now: float) -> None:
-        function = self.functions.get(packet.body)
-        if function is not None and function in peer.abilities:
-            self._unlearn(peer, function)
-
-    def _unlearn(self, peer: Peer, function: Function) -> None:
-        """What it runs of this function, it may finish."""
-        del peer.abilities[function]
-        function.workers -= 1
-        function.sleepers.pop(peer, None)
-        if peer.state is WorkerState.WOKEN:
-            function.woken -= 1
-            self._gained[function] = None
-
-    def _reset(self, peer: Peer, packet: Packet, now: float) -> None:
-        self._reset_abilities(peer)
-
-    def _reset_abilities(self, peer: Peer) -> None:
-        for function in list(peer.abilities):
-            self._unlearn(peer, function)
-
-    def _set_client_id(self, peer: Peer, packet: Packet, now: float) -> None:
-        peer.client_id = packet.body[:127]  # as much as gearmand keeps
-
-    # Sleeping and waking
-
-    def _pre_sleep(self, peer: Peer, packet: Packet, now: float) -> None:
-        self._rise(peer)
-        if any(function.queued for function in peer.abilities):
-            self._rouse(peer, now)
-        else:
-            peer.state = WorkerState.ASLEEP
-            for function in peer.abilities:
-                function.sleepers[peer] = None
-
-    def _wake(self, function: Function, now: float) -> None:
-        """NOOP to as many sleepers as there is work that nobody is on the way to; the longest asleep come first."""
-        if not function.sleepers:
-            return
-        if self.options.worker_wakeup == inf:
-            count: float = function.queued - function.woken
-        elif function.queued:
-            count = self.options.worker_wakeup or inf
-        else:
-            return
-        while count > 0 and function.sleepers:
-            self._rouse(next(iter(function.sleepers)), now)
-            count -= 1
-
-    def _rouse(self, peer: Peer, now: float) -> None:
-        """The only sender of NOOP."""
-        for function in peer.abilities:
-            function.sleepers.pop(peer, None)
-            function.woken += 1
-        peer.state = WorkerState.WOKEN
-        peer.timer = self._timers.arm(now + self.options.wakeup_timeout, self._oversleep, peer)
-        self._send(peer, _NOOP)
-
-    def _oversleep(self, peer: Peer, now: float) -> None:
-        self._rise(peer)
-        peer.state = WorkerState.OVERDUE
-
-    def _rise(self, peer: Peer) -> None:
-        """A worker shows that it is awake; what others of its functions wait for may need another one."""
-        if peer.state is WorkerState.ASLEEP:
-            for function in peer.abilities:
-                function.sleepers.pop(peer, None)
-        elif peer.state is WorkerState.WOKEN:
-            assert peer.timer is not None
-            self._timers.cancel(peer.timer)
-            peer.timer = None
-            for function in peer.abilities:
-                function.woken -= 1
-                self._gained[function] = None
-        peer.state = WorkerState.AWAKE
+        self.send(peer, assigned)
 
     # Reports of workers
 
-    def _report(self, peer: Peer, packet: Packet) -> Job | None:
-        """The job that a WORK_* packet is about; None where it is to be passed over. Raises for what nobody gave it."""
-        body = packet.body
-        end = body.find(b"\0", 0, MAX_HANDLE_BYTES + 1)
-        handle = body if end < 0 else body[:end]
-        job = self.jobs.get(handle)
-        if job is not None and job.worker is peer:
-            return job
-        if handle in peer.pardoned and (peer.pardoned[handle] or packet.type is Type.WORK_FAIL):
-            if packet.type in _ENDS:
-                del peer.pardoned[handle]
-            return None
-        if packet.type is Type.WORK_EXCEPTION:
-            raise RemoteProtocolError("JOB_NOT_FOUND", "An exception was received for a job that does not exist")
-        raise RemoteProtocolError("JOB_NOT_FOUND", "Job given in work result not found")
-
     def _work_data(self, peer: Peer, packet: Packet, now: float) -> None:
-        job = self._report(peer, packet)
+        job = self.held(peer, packet)
         if job is not None:
             if len(packet.body) == len(job.handle):
                 raise RemoteProtocolError("INVALID_PACKET", f"{packet.type.name} takes 2 arguments")
-            self._relay(job, packet)
+            self.relay(job, packet)
 
     def _work_status(self, peer: Peer, packet: Packet, now: float) -> None:
-        job = self._report(peer, packet)
+        job = self.held(peer, packet)
         if job is not None:
             _, numerator, denominator = packet.split()
             if max(len(numerator), len(denominator)) > MAX_NUMBER_BYTES or b"\0" in denominator:
                 raise RemoteProtocolError("INVALID_ARGUMENT", "Progress must be two numbers")
             job.numerator, job.denominator = numerator, denominator
-            self._relay(job, packet)
+            self.relay(job, packet)
 
     def _work_complete(self, peer: Peer, packet: Packet, now: float) -> None:
-        job = self._report(peer, packet)
+        job = self.held(peer, packet)
         if job is not None:
             if len(packet.body) == len(job.handle):  # Perl's worker, for an empty result
                 packet = Packet(Type.WORK_COMPLETE, job.handle + b"\0")
-            self._end(job, packet)
+            self.complete(job, packet)
 
     def _work_fail(self, peer: Peer, packet: Packet, now: float) -> None:
-        job = self._report(peer, packet)
+        job = self.held(peer, packet)
         if job is not None:
             self.fail(job)
 
     def _work_exception(self, peer: Peer, packet: Packet, now: float) -> None:
-        job = self._report(peer, packet)
-        if job is None:
-            return
-        if len(packet.body) == len(job.handle):
-            raise RemoteProtocolError("INVALID_PACKET", f"{packet.type.name} takes 2 arguments")
-        _pardon(peer, job.handle, everything=False)
-        told = tuple(client for client in job.clients if self.peers[client].wants_exceptions)
-        others = tuple(client for client in job.clients if not self.peers[client].wants_exceptions)
-        self._forget(job)
-        if told:
-            self._effects.append(Send(packet, told))
-        if others:
-            # The bare handle: libgearman ignores, and Perl dies of, the NUL that gearmand leaves behind it (G12).
-            self._effects.append(Send(Packet(Type.WORK_FAIL, job.handle), others))
-
-    def _relay(self, job: Job, packet: Packet) -> None:
-        if job.clients:
-            self._effects.append(Send(packet, job.clients))
-
-    def _time_out(self, job: Job, now: float) -> None:
-        assert job.worker is not None
-        job.timer = None
-        _pardon(job.worker, job.handle, everything=True)
-        if self.options.fail_on_timeout:
-            self.fail(job)
-        else:
-            self._lose(job, now)
-
-    # Ends
-
-    def cancel(self, job: Job) -> None:
-        """End a job in whatever state; its clients get WORK_FAIL, and a worker that runs it is not heard any more."""
-        if job.worker is not None:
-            _pardon(job.worker, job.handle, everything=True)
-        self.fail(job)
-
-    def fail(self, job: Job) -> None:
-        """End a job with WORK_FAIL to those who wait for it."""
-        self._end(job, Packet(Type.WORK_FAIL, job.handle))
-
-    def _end(self, job: Job, packet: Packet) -> None:
-        self._relay(job, packet)
-        self._forget(job)
-
-    def _end_streamed(self, job: Job, now: float) -> None:
-        """A streaming worker is gone: what it sent cannot be taken back, so nobody else may begin anew."""
-        self._relay(job, Packet(Type.WORK_FAIL, job.handle))
-        for client in job.clients:
-            self.peers[client].waiting.pop(job, None)
-        job.clients = ()
-        self._lose(job, now)
-
-    def _lose(self, job: Job, now: float) -> None:
-        """A worker did not do it: another one shall, unless nobody waits for it or it has been tried often enough."""
-        self._release(job)
-        job.retries += 1
-        job.numerator = job.denominator = b"0"
-        if not job.clients and not job.is_background:
-            self._forget(job)
-        elif 0 < self.options.job_retries <= job.retries:
-            self.fail(job)
-        else:
-            self._enqueue(job)
-
-    def _abandon(self, job: Job) -> None:
-        """Nobody waits for this foreground job any more."""
-        if job.state is JobState.RUNNING:
-            self._unindex(job)
-        else:
-            self._forget(job)
-
-    def _forget(self, job: Job) -> None:
-        """Take a job out of everything that knows it."""
-        if job.state is JobState.RUNNING:
-            self._release(job)
-        elif job.state is JobState.QUEUED:
-            job.function.queues[job.priority].leave(job)
-        elif job.state is JobState.DELAYED:
-            assert job.timer is not None
-            self._timers.cancel(job.timer)
-            job.function.delayed -= 1
-            job.state = JobState.ENDED
-        del self.jobs[job.handle]
-        self._unindex(job)
-        for client in job.clients:
-            self.peers[client].waiting.pop(job, None)
-
-    def _unindex(self, job: Job) -> None:
-        if job.key and job.function.jobs.get(job.key) is job:
-            del job.function.jobs[job.key]
+        job = self.held(peer, packet)
+        if job is not None:
+            if len(packet.body) == len(job.handle):
+                raise RemoteProtocolError("INVALID_PACKET", f"{packet.type.name} takes 2 arguments")
+            self.raise_exception(job, packet)
 
     # Questions
 
     def _get_status(self, peer: Peer, packet: Packet, now: float) -> None:
         handle = packet.body.rstrip(b"\0")
-        self._send(peer, Packet(Type.STATUS_RES, b"\0".join((handle, *_progress(self.jobs.get(handle))))))
+        self.send(peer, Packet(Type.STATUS_RES, b"\0".join((handle, *_progress(self.jobs.get(handle))))))
 
     def _get_status_unique(self, peer: Peer, packet: Packet, now: float) -> None:
         unique = packet.body.rstrip(b"\0")
-        job = self._find(unique)
+        job = self.find(unique)
         clients = b"%d" % len(job.clients if job else ())
-        self._send(peer, Packet(Type.STATUS_RES_UNIQUE, b"\0".join((unique, *_progress(job), clients))))
-
-    def _find(self, unique: bytes) -> Job | None:
-        """The job of a unique. The packet names no function, so of several the first known function's answers (G8)."""
-        candidates = (function.jobs.get(unique) for function in self.functions.values()) if unique else ()
-        return next(filter(None, candidates), None)
+        self.send(peer, Packet(Type.STATUS_RES_UNIQUE, b"\0".join((unique, *_progress(job), clients))))
 
     def _echo(self, peer: Peer, packet: Packet, now: float) -> None:
-        self._send(peer, Packet(Type.ECHO_RES, packet.body))
+        self.send(peer, Packet(Type.ECHO_RES, packet.body))
 
     def _option(self, peer: Peer, packet: Packet, now: float) -> None:
         if packet.body == b"exceptions":
@@ -590,21 +182,11 @@ class Broker:
             peer.is_streaming = True
         else:
             raise RemoteProtocolError("UNKNOWN_OPTION", "Server does not recognize given option")
-        self._send(peer, Packet(Type.OPTION_RES, packet.body))
+        self.send(peer, Packet(Type.OPTION_RES, packet.body))
 
     def _refuse(self, peer: Peer, packet: Packet, now: float) -> None:
         """What only servers send, and what no server ever did (ALL_YOURS), is answered as gearmand answers it."""
         raise RemoteProtocolError("INVALID_COMMAND", "Command not expected")
-
-
-_ENDS = frozenset({Type.WORK_COMPLETE, Type.WORK_FAIL, Type.WORK_EXCEPTION})
-
-
-def _pardon(peer: Peer, handle: bytes, *, everything: bool) -> None:
-    """Let a worker's late reports on a handle pass: `everything` up to an end, or a WORK_FAIL after an exception."""
-    peer.pardoned[handle] = everything
-    if len(peer.pardoned) > MAX_PARDONED:
-        del peer.pardoned[next(iter(peer.pardoned))]
 
 
 def _progress(job: Job | None) -> Iterable[bytes]:
@@ -644,5 +226,3 @@ _LISTED: dict[Type, Handler] = {
 _HANDLERS: tuple[Handler, ...] = tuple(
     _LISTED.get(Type(n), Broker._refuse) if n else Broker._refuse for n in range(max(Type) + 1)
 )
-
-from abraxas_py.broker import commands  # noqa: E402  (its table needs the class above)

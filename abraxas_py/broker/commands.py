@@ -7,30 +7,26 @@ connection text-only: whoever speaks neither dialect may be a browser that someb
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from abraxas_py.broker import report
-from abraxas_py.broker.effects import Close, Send, Stop
 from abraxas_py.broker.model import Peer
+from abraxas_py.broker.state import State
 from abraxas_py.errors import RemoteProtocolError
 from abraxas_py.protocol.text import OK, error, is_http, words
 from abraxas_py.protocol.wire import Line
 
-if TYPE_CHECKING:
-    from abraxas_py.broker.broker import Broker
-
 __all__ = ["run"]
 
-Command = Callable[["Broker", Peer, list[bytes]], Line]
+Command = Callable[[State, Peer, list[bytes]], Line]
 
 # The texts are gearmand's, down to the missing space before the word at fault, for whoever compares them.
 _NOT_ALLOWED = error(b"NOT_ALLOWED", b"This command is not taken from this connection")
 
 
-def run(broker: Broker, peer: Peer, line: Line, now: float) -> None:
+def run(broker: State, peer: Peer, line: Line, now: float) -> None:
     """Answer one line."""
     if is_http(line):
-        broker._effects.append(Close(peer.id))
+        broker.close(peer)
         return
     word, arguments = words(line)
     command = _QUESTIONS.get(word)
@@ -41,7 +37,7 @@ def run(broker: Broker, peer: Peer, line: Line, now: float) -> None:
         answer = _unknown(word)
     else:
         answer = command(broker, peer, arguments)
-    broker._effects.append(Send(answer, (peer.id,)))
+    broker.send(peer, answer)
 
 
 def _unknown(word: bytes) -> Line:
@@ -52,23 +48,23 @@ def _incomplete(word: bytes) -> Line:
     return error(b"INVALID_ARGUMENTS", b"An incomplete set of arguments was sent to this command " + word)
 
 
-def _not_allowed(broker: Broker, peer: Peer, arguments: list[bytes]) -> Line:
+def _not_allowed(broker: State, peer: Peer, arguments: list[bytes]) -> Line:
     return _NOT_ALLOWED
 
 
-def _status(broker: Broker, peer: Peer, arguments: list[bytes]) -> Line:
+def _status(broker: State, peer: Peer, arguments: list[bytes]) -> Line:
     return report.status(broker.functions.values())
 
 
-def _priority_status(broker: Broker, peer: Peer, arguments: list[bytes]) -> Line:
+def _priority_status(broker: State, peer: Peer, arguments: list[bytes]) -> Line:
     return report.priority_status(broker.functions.values())
 
 
-def _workers(broker: Broker, peer: Peer, arguments: list[bytes]) -> Line:
+def _workers(broker: State, peer: Peer, arguments: list[bytes]) -> Line:
     return report.workers(broker.peers.values())
 
 
-def _show(broker: Broker, peer: Peer, arguments: list[bytes]) -> Line:
+def _show(broker: State, peer: Peer, arguments: list[bytes]) -> Line:
     match [argument.lower() for argument in arguments]:
         case []:
             return _unknown(b"show")
@@ -80,19 +76,19 @@ def _show(broker: Broker, peer: Peer, arguments: list[bytes]) -> Line:
             return error(b"UNKNOWN_SHOW_ARGUMENTS")
 
 
-def _version(broker: Broker, peer: Peer, arguments: list[bytes]) -> Line:
+def _version(broker: State, peer: Peer, arguments: list[bytes]) -> Line:
     return Line(b"OK " + broker.options.version.encode())
 
 
-def _getpid(broker: Broker, peer: Peer, arguments: list[bytes]) -> Line:
+def _getpid(broker: State, peer: Peer, arguments: list[bytes]) -> Line:
     return Line(b"OK %d" % broker.options.pid)
 
 
-def _verbose(broker: Broker, peer: Peer, arguments: list[bytes]) -> Line:
+def _verbose(broker: State, peer: Peer, arguments: list[bytes]) -> Line:
     return Line(b"OK " + broker.options.verbose.encode())
 
 
-def _cancel(broker: Broker, peer: Peer, arguments: list[bytes]) -> Line:
+def _cancel(broker: State, peer: Peer, arguments: list[bytes]) -> Line:
     match arguments:
         case [word, handle, *_] if word.lower() == b"job":
             job = broker.jobs.get(handle)
@@ -106,7 +102,7 @@ def _cancel(broker: Broker, peer: Peer, arguments: list[bytes]) -> Line:
             return _unknown(b"cancel")
 
 
-def _create(broker: Broker, peer: Peer, arguments: list[bytes]) -> Line:
+def _create(broker: State, peer: Peer, arguments: list[bytes]) -> Line:
     match arguments:
         case [word, name, *_] if word.lower() == b"function":
             try:
@@ -118,7 +114,7 @@ def _create(broker: Broker, peer: Peer, arguments: list[bytes]) -> Line:
             return _incomplete(b"create")
 
 
-def _drop(broker: Broker, peer: Peer, arguments: list[bytes]) -> Line:
+def _drop(broker: State, peer: Peer, arguments: list[bytes]) -> Line:
     match arguments:
         case [word, name, *_] if word.lower() == b"function":
             function = broker.functions.get(name)
@@ -131,7 +127,7 @@ def _drop(broker: Broker, peer: Peer, arguments: list[bytes]) -> Line:
             return _incomplete(b"drop")
 
 
-def _max_queue(broker: Broker, peer: Peer, arguments: list[bytes]) -> Line:
+def _max_queue(broker: State, peer: Peer, arguments: list[bytes]) -> Line:
     match arguments:
         case []:
             return _incomplete(b"maxqueue")
@@ -152,8 +148,8 @@ def _size(word: bytes) -> int:
     return int(word) if word.isdigit() and len(word) < 19 else 0
 
 
-def _shutdown(broker: Broker, peer: Peer, arguments: list[bytes]) -> Line:
-    broker._effects.append(Stop(drain=[argument.lower() for argument in arguments] == [b"graceful"]))
+def _shutdown(broker: State, peer: Peer, arguments: list[bytes]) -> Line:
+    broker.stop(drain=[argument.lower() for argument in arguments] == [b"graceful"])
     return OK
 
 

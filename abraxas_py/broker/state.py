@@ -1,0 +1,465 @@
+"""Every change of the broker's state, as verbs; and nothing else.
+
+`Broker` translates what peers say into these verbs; they change the model and append effects. There is no I/O, no clock
+and no chance in here.
+
+A job's life
+    admit -> [DELAYED ->] QUEUED -> RUNNING -> ENDED. `_enqueue` is the only way into a queue, `take` the only way out
+    to a worker, `_end` the only end that clients hear of, `_forget` the only exit from the indexes. A lost worker's job
+    goes through `_lose`: back to the *tail* of its queue, or to its end.
+
+Coalescing
+    is per (function, unique) while a job is known: whoever submits the same key joins it, gets the same handle, and
+    what happens from then on. A foreground job whose last client leaves is abandoned: dropped at once if it waits; left
+    to its worker but joined by nobody if it runs (defect G7). A job that anybody submitted in the background is never
+    abandoned, whoever joins and leaves it (G2, G3).
+
+Waking
+    is decided once, at the end of an input, for the functions that gained work or lost an expected worker (`_gained`):
+    `_wake` sends as many NOOPs as there are queued jobs that no worker is on its way to. A worker that does not grab
+    within `wakeup_timeout` counts as not on its way. PRE_SLEEP while a job waits is answered by NOOP at once. So a job
+    that can run while a worker sleeps that could run it always has a NOOP on its way (B7), and a herd of sleepers stays
+    asleep. What gearmand does too: CAN_DO of a sleeping worker does not wake it for what waits already.
+
+Late reports
+    Only the worker that holds a job may report on it (B3); anybody else gets ERROR. Pardoned, without an answer, are
+    the reports of a worker from which a job was *taken* (timed out, cancelled), and a WORK_FAIL after its own
+    WORK_EXCEPTION, which many libraries send although the exception already ended the job (PROTOCOL names both as
+    ends).
+"""
+
+from __future__ import annotations
+
+import re
+from math import inf
+
+from abraxas_py.broker.effects import Close, Effect, Send, Stop
+from abraxas_py.broker.model import Function, Job, JobState, Options, Origin, Peer, WorkerState
+from abraxas_py.broker.timers import Timers
+from abraxas_py.errors import RemoteProtocolError
+from abraxas_py.protocol.packets import (
+    MAX_FUNCTION_BYTES,
+    MAX_HANDLE_BYTES,
+    MAX_UNIQUE_BYTES,
+    Packet,
+    Priority,
+    Type,
+)
+from abraxas_py.protocol.wire import Message
+
+__all__ = ["State"]
+
+# How many taken handles are remembered for each worker: enough for one that holds many jobs, bounded for one that never
+# reports.
+MAX_PARDONED = 256
+
+_FORBIDDEN_IN_NAMES = re.compile(rb"[\x00-\x20\x7f]")
+_NUL = re.compile(rb"\x00")
+_NOOP = Packet(Type.NOOP)
+_ENDS = frozenset({Type.WORK_COMPLETE, Type.WORK_FAIL, Type.WORK_EXCEPTION})
+
+
+class State:
+    """`functions`, `jobs` and `peers` may be read by anyone and are changed only here.
+
+    `handle_prefix` begins every job handle and must differ from start to start, so that a handle of an earlier run
+    names nothing (G6). Peers are numbered by the shell, never twice.
+    """
+
+    def __init__(self, handle_prefix: bytes, options: Options | None = None) -> None:
+        self.options = options or Options()
+        self.functions: dict[bytes, Function] = {}
+        self.jobs: dict[bytes, Job] = {}  # by handle
+        self.peers: dict[int, Peer] = {}
+        self._handle_prefix = handle_prefix
+        self._submitted = 0  # how many handles there ever were
+        self._timers = Timers()
+        self._effects: list[Effect] = []
+        self._gained: dict[Function, None] = {}  # functions to wake sleepers for, at the end of this input
+
+    @property
+    def deadline(self) -> float:
+        """When `tick` is to be called next; inf when nothing is pending."""
+        return self._timers.deadline
+
+    @property
+    def is_running_jobs(self) -> bool:
+        """Whether any worker holds a job."""
+        return any(function.running for function in self.functions.values())
+
+    # Peers
+
+    def connect(self, peer: int, now: float, origin: Origin | None = None) -> None:
+        """Take note of a new connection, numbered `peer`."""
+        assert peer not in self.peers
+        self.peers[peer] = Peer(peer, origin or Origin(), self.options.has_exceptions)
+
+    def disconnect(self, peer: int, now: float) -> list[Effect]:
+        """Let go of a connection that has ended, whoever ended it."""
+        gone = self.peers[peer]
+        for job in list(gone.waiting):
+            job.clients = tuple(client for client in job.clients if client != peer)
+            if not job.clients and not job.is_background:
+                self._abandon(job)
+        self.unlearn_all(gone)
+        self.rise(gone)
+        del self.peers[peer]
+        for job in list(gone.jobs):
+            if gone.is_streaming and job.clients:
+                self._end_streamed(job, now)
+            else:
+                self._lose(job, now)
+        return self._settle(now)
+
+    def tick(self, now: float) -> list[Effect]:
+        """Do all that is due."""
+        for timer in self._timers.due(now):
+            timer.action(timer.target, now)
+        return self._settle(now)
+
+    def _settle(self, now: float) -> list[Effect]:
+        if self._gained:
+            for function in self._gained:
+                self._wake(function, now)
+            self._gained.clear()
+        effects, self._effects = self._effects, []
+        return effects
+
+    def send(self, peer: Peer, message: Message) -> None:
+        """Send a message to a peer."""
+        self._effects.append(Send(message, (peer.id,)))
+
+    def close(self, peer: Peer) -> None:
+        """Close a peer's connection, when what was sent to it has left."""
+        self._effects.append(Close(peer.id))
+
+    def stop(self, *, drain: bool) -> None:
+        """Stop the server."""
+        self._effects.append(Stop(drain))
+
+    # Functions
+
+    def function(self, name: bytes) -> Function:
+        """The function of that name; a new one is made known. Raises RemoteProtocolError for a bad name."""
+        function = self.functions.get(name)
+        if function is None:
+            if not name:
+                raise RemoteProtocolError("INVALID_FUNCTION_NAME", "The function's name is empty")
+            if len(name) > MAX_FUNCTION_BYTES:
+                raise RemoteProtocolError("ARGUMENT_TOO_LARGE", "Function name too large")
+            forbidden = _NUL if self.options.legacy_names else _FORBIDDEN_IN_NAMES
+            if forbidden.search(name):
+                # B11: such a name would forge lines of `status` (G18).
+                raise RemoteProtocolError(
+                    "INVALID_FUNCTION_NAME", "Control characters or spaces in the function's name"
+                )
+            function = self.functions[name] = Function(name)
+        return function
+
+    def drop(self, function: Function) -> bool:
+        """Make a function unknown; False where it has workers or jobs."""
+        if function.workers or function.total:
+            return False
+        del self.functions[function.name]
+        return True
+
+    def learn(self, peer: Peer, function: Function, limit: float) -> None:
+        """A worker can do a function, for `limit` seconds a job; saying it again changes the limit only."""
+        if function not in peer.abilities:
+            function.workers += 1
+            if peer.state is WorkerState.ASLEEP:
+                function.sleepers[peer] = None
+            elif peer.state is WorkerState.WOKEN:
+                function.woken += 1
+        peer.abilities[function] = limit
+
+    def unlearn(self, peer: Peer, function: Function) -> None:
+        """A worker takes no more jobs of a function; what it runs of it, it may finish."""
+        del peer.abilities[function]
+        function.workers -= 1
+        function.sleepers.pop(peer, None)
+        if peer.state is WorkerState.WOKEN:
+            function.woken -= 1
+            self._gained[function] = None
+
+    def unlearn_all(self, peer: Peer) -> None:
+        """A worker takes no more jobs."""
+        for function in list(peer.abilities):
+            self.unlearn(peer, function)
+
+    # Submissions
+
+    def admit(
+        self,
+        peer: Peer,
+        name: bytes,
+        unique: bytes,
+        data: bytes,
+        priority: Priority,
+        is_background: bool,
+        now: float,
+        *,
+        reducer: bytes | None = None,
+        due_at: float = -inf,
+    ) -> None:
+        """Join the job of this unique or make a new one; answer JOB_CREATED. B12: validate, (persist,) answer, wake."""
+        if len(unique) > MAX_UNIQUE_BYTES:
+            raise RemoteProtocolError("ARGUMENT_TOO_LARGE", "Unique value too large")
+        if unique and peer.is_streaming and not is_background:
+            raise RemoteProtocolError("INVALID_ARGUMENT", "A streamed job cannot be shared, so it takes no unique")
+        function = self.function(name)
+        # The text knows nothing of `-`; gearmand and libgearman take it for "the payload is the key". No unique holds
+        # NUL.
+        key = b"\0" + data if unique == b"-" else unique
+        job = function.jobs.get(key) if key else None
+        if job is None:
+            if 0 < function.max_queued[priority] <= function.total:
+                raise RemoteProtocolError("QUEUE_ERROR", "Job queue is full")
+            job = self._create(function, unique, key, data, priority, is_background)
+            job.reducer = reducer
+            if due_at > now:
+                self._delay(job, due_at)
+            else:
+                self._enqueue(job)
+        elif is_background:
+            job.is_background = True
+        if not is_background:
+            job.clients += (peer.id,)
+            peer.waiting[job] = None
+        self.send(peer, Packet(Type.JOB_CREATED, job.handle))
+
+    def _create(
+        self, function: Function, unique: bytes, key: bytes, data: bytes, priority: Priority, is_background: bool
+    ) -> Job:
+        self._submitted += 1
+        job = Job(b"%b:%d" % (self._handle_prefix, self._submitted), function, unique, data, priority, is_background)
+        self.jobs[job.handle] = job
+        if key:
+            job.key = key
+            function.jobs[key] = job
+        return job
+
+    def _delay(self, job: Job, due_at: float) -> None:
+        job.state = JobState.DELAYED
+        job.function.delayed += 1
+        job.timer = self._timers.arm(due_at, self._fall_due, job)
+
+    def _fall_due(self, job: Job, now: float) -> None:
+        job.timer = None
+        job.function.delayed -= 1
+        self._enqueue(job)
+
+    def _enqueue(self, job: Job) -> None:
+        job.function.queues[job.priority].append(job)
+        self._gained[job.function] = None
+
+    # Assignment
+
+    def take(self, peer: Peer, now: float) -> Job | None:
+        """Assign to a worker the job that is its turn; the only way of a job from its queue to a worker.
+
+        O(abilities) while nothing waits for them: 100 functions take 20 µs.
+        """
+        for level in (0, 1, 2):  # "priority is applied globally across registered functions"
+            for function in reversed(peer.abilities):
+                if function.queues[level].live:
+                    job = function.queues[level].pop()
+                    job.state = JobState.RUNNING
+                    job.worker = peer
+                    peer.jobs[job] = None
+                    function.running += 1
+                    limit = peer.abilities[function]
+                    if limit < inf:
+                        job.timer = self._timers.arm(now + limit, self._time_out, job)
+                    if self.options.round_robin:
+                        peer.abilities = {function: limit, **peer.abilities}
+                    return job
+        return None
+
+    def _release(self, job: Job) -> None:
+        """Take a running job from its worker."""
+        assert job.worker is not None
+        del job.worker.jobs[job]
+        job.worker = None
+        job.function.running -= 1
+        if job.timer is not None:
+            self._timers.cancel(job.timer)
+            job.timer = None
+        job.state = JobState.ENDED
+
+    def held(self, peer: Peer, packet: Packet) -> Job | None:
+        """The job that a WORK_* packet is about; None where it is to be passed over. Raises for what nobody gave it."""
+        body = packet.body
+        end = body.find(b"\0", 0, MAX_HANDLE_BYTES + 1)
+        handle = body if end < 0 else body[:end]
+        job = self.jobs.get(handle)
+        if job is not None and job.worker is peer:
+            return job
+        if handle in peer.pardoned and (peer.pardoned[handle] or packet.type is Type.WORK_FAIL):
+            if packet.type in _ENDS:
+                del peer.pardoned[handle]
+            return None
+        if packet.type is Type.WORK_EXCEPTION:
+            raise RemoteProtocolError("JOB_NOT_FOUND", "An exception was received for a job that does not exist")
+        raise RemoteProtocolError("JOB_NOT_FOUND", "Job given in work result not found")
+
+    def relay(self, job: Job, packet: Packet) -> None:
+        """Send a worker's packet, untouched, to all who wait for the job."""
+        if job.clients:
+            self._effects.append(Send(packet, job.clients))
+
+    def _time_out(self, job: Job, now: float) -> None:
+        assert job.worker is not None
+        job.timer = None
+        _pardon(job.worker, job.handle, everything=True)
+        if self.options.fail_on_timeout:
+            self.fail(job)
+        else:
+            self._lose(job, now)
+
+    # Sleeping and waking
+
+    def sleep(self, peer: Peer, now: float) -> None:
+        """A worker will wait for NOOP; while a job waits, that is at once."""
+        self.rise(peer)
+        if any(function.queued for function in peer.abilities):
+            self._rouse(peer, now)
+        else:
+            peer.state = WorkerState.ASLEEP
+            for function in peer.abilities:
+                function.sleepers[peer] = None
+
+    def _wake(self, function: Function, now: float) -> None:
+        """NOOP to as many sleepers as there is work that nobody is on the way to; the longest asleep come first."""
+        if not function.sleepers:
+            return
+        if self.options.worker_wakeup == inf:
+            count: float = function.queued - function.woken
+        elif function.queued:
+            count = self.options.worker_wakeup or inf
+        else:
+            return
+        while count > 0 and function.sleepers:
+            self._rouse(next(iter(function.sleepers)), now)
+            count -= 1
+
+    def _rouse(self, peer: Peer, now: float) -> None:
+        """The only sender of NOOP."""
+        for function in peer.abilities:
+            function.sleepers.pop(peer, None)
+            function.woken += 1
+        peer.state = WorkerState.WOKEN
+        peer.timer = self._timers.arm(now + self.options.wakeup_timeout, self._oversleep, peer)
+        self.send(peer, _NOOP)
+
+    def _oversleep(self, peer: Peer, now: float) -> None:
+        self.rise(peer)
+        peer.state = WorkerState.OVERDUE
+
+    def rise(self, peer: Peer) -> None:
+        """A worker shows that it is awake; what others of its functions wait for may need another one."""
+        if peer.state is WorkerState.ASLEEP:
+            for function in peer.abilities:
+                function.sleepers.pop(peer, None)
+        elif peer.state is WorkerState.WOKEN:
+            assert peer.timer is not None
+            self._timers.cancel(peer.timer)
+            peer.timer = None
+            for function in peer.abilities:
+                function.woken -= 1
+                self._gained[function] = None
+        peer.state = WorkerState.AWAKE
+
+    # Ends
+
+    def cancel(self, job: Job) -> None:
+        """End a job in whatever state; its clients get WORK_FAIL, and a worker that runs it is not heard any more."""
+        if job.worker is not None:
+            _pardon(job.worker, job.handle, everything=True)
+        self.fail(job)
+
+    def fail(self, job: Job) -> None:
+        """End a job with WORK_FAIL to those who wait for it."""
+        self._end(job, Packet(Type.WORK_FAIL, job.handle))
+
+    def complete(self, job: Job, packet: Packet) -> None:
+        """End a job with its result: the packet of its worker."""
+        self._end(job, packet)
+
+    def raise_exception(self, job: Job, packet: Packet) -> None:
+        """End a job with its worker's WORK_EXCEPTION to the clients that asked for it, WORK_FAIL to others."""
+        assert job.worker is not None
+        _pardon(job.worker, job.handle, everything=False)
+        told = tuple(client for client in job.clients if self.peers[client].wants_exceptions)
+        others = tuple(client for client in job.clients if not self.peers[client].wants_exceptions)
+        self._forget(job)
+        if told:
+            self._effects.append(Send(packet, told))
+        if others:
+            # The bare handle: libgearman ignores, and Perl dies of, the NUL that gearmand leaves behind it (G12).
+            self._effects.append(Send(Packet(Type.WORK_FAIL, job.handle), others))
+
+    def _end(self, job: Job, packet: Packet) -> None:
+        self.relay(job, packet)
+        self._forget(job)
+
+    def _end_streamed(self, job: Job, now: float) -> None:
+        """A streaming worker is gone: what it sent cannot be taken back, so nobody else may begin anew."""
+        self.relay(job, Packet(Type.WORK_FAIL, job.handle))
+        for client in job.clients:
+            self.peers[client].waiting.pop(job, None)
+        job.clients = ()
+        self._lose(job, now)
+
+    def _lose(self, job: Job, now: float) -> None:
+        """A worker did not do it: another one shall, unless nobody waits for it or it has been tried often enough."""
+        self._release(job)
+        job.retries += 1
+        job.numerator = job.denominator = b"0"
+        if not job.clients and not job.is_background:
+            self._forget(job)
+        elif 0 < self.options.job_retries <= job.retries:
+            self.fail(job)
+        else:
+            self._enqueue(job)
+
+    def _abandon(self, job: Job) -> None:
+        """Nobody waits for this foreground job any more."""
+        if job.state is JobState.RUNNING:
+            self._unindex(job)
+        else:
+            self._forget(job)
+
+    def _forget(self, job: Job) -> None:
+        """Take a job out of everything that knows it."""
+        if job.state is JobState.RUNNING:
+            self._release(job)
+        elif job.state is JobState.QUEUED:
+            job.function.queues[job.priority].leave(job)
+        elif job.state is JobState.DELAYED:
+            assert job.timer is not None
+            self._timers.cancel(job.timer)
+            job.function.delayed -= 1
+            job.state = JobState.ENDED
+        del self.jobs[job.handle]
+        self._unindex(job)
+        for client in job.clients:
+            self.peers[client].waiting.pop(job, None)
+
+    def _unindex(self, job: Job) -> None:
+        if job.key and job.function.jobs.get(job.key) is job:
+            del job.function.jobs[job.key]
+
+    # Questions
+
+    def find(self, unique: bytes) -> Job | None:
+        """The job of a unique. The packet names no function, so of several the first known function's answers (G8)."""
+        candidates = (function.jobs.get(unique) for function in self.functions.values()) if unique else ()
+        return next(filter(None, candidates), None)
+
+
+def _pardon(peer: Peer, handle: bytes, *, everything: bool) -> None:
+    """Let a worker's late reports on a handle pass: `everything` up to an end, or a WORK_FAIL after an exception."""
+    peer.pardoned[handle] = everything
+    if len(peer.pardoned) > MAX_PARDONED:
+        del peer.pardoned[next(iter(peer.pardoned))]
