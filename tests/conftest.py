@@ -1,4 +1,4 @@
-"""What every test may use: asyncronous tests run on trio, each in a run of its own."""
+"""What every test may use: asynchronous tests run on trio, each in a run of its own."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         return None
     arguments: dict[str, Any] = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
     clock = pyfuncitem.funcargs.get("autojump_clock")
-    trio.run(functools.partial(bounded, pyfuncitem.obj, arguments), clock=clock)
+    timeout = 60 if clock is None else 3600
+    trio.run(functools.partial(bounded, pyfuncitem.obj, arguments, timeout), clock=clock)
     return True
 
 
-async def bounded(test: Any, arguments: dict[str, Any]) -> None:
-    """No test of ours may hang: 60 seconds of its own clock, then it fails."""
-    with trio.fail_after(60):
+async def bounded(test: Any, arguments: dict[str, Any], timeout: float) -> None:
+    """No test of ours may hang: a minute of real time, or an hour of a clock that jumps, then it fails."""
+    with trio.fail_after(timeout):
         await test(**arguments)
 
 

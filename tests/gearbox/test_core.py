@@ -1,0 +1,464 @@
+"""The core on a real store and a real broker, in memory: no socket, no waiting for real.
+
+The thread that commits is the one thing that a jumping clock cannot wait for, so the store runs in the loop here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import trio
+import trio.testing
+
+from abraxas_py import Assigned, Server, Worker
+from gearbox import core as core_module
+from gearbox import methods
+from gearbox.client import Gearbox, open_gearbox
+from gearbox.core import Core
+from gearbox.errors import RpcError, StoreError
+from gearbox.gearman import Link
+from gearbox.store import Batch, Moment, Step, Store, open_store
+
+START = 1_800_000_000.0
+
+
+@pytest.fixture(autouse=True)
+def store_in_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run_sync(function: Callable[..., Any], *arguments: Any, **_: Any) -> Any:
+        await trio.lowlevel.checkpoint()
+        return function(*arguments)
+
+    monkeypatch.setattr(core_module.trio.to_thread, "run_sync", run_sync)
+
+
+class Failing:
+    """A store that fails while it is told to."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.database = store.database
+        self.error: StoreError | None = None
+
+    def run_batch(self, steps: list[Step], moment: Moment) -> Batch:
+        if self.error is not None:
+            raise self.error
+        return self._store.run_batch(steps, moment)
+
+    def close(self) -> None:
+        self._store.close()
+
+
+@attrs.define
+class System:
+    """A core, its broker and a client."""
+
+    server: Server
+    store: Failing
+    core: Core
+    gearbox: Gearbox
+    nursery: trio.Nursery
+
+    async def work(self, function: str, handle: Callable[[dict[str, Any]], Any], max_jobs: int = 1) -> Worker:
+        """A worker as the original made them: data by a background job without an id, after the end."""
+
+        async def run(job: Assigned) -> bytes:
+            request = json.loads(job.data)
+            result = handle(request)
+            if isinstance(result, trio.Event):
+                await result.wait()
+                result = "later"
+            status = "complete"
+            if isinstance(result, Exception):
+                status, result = "errored", {"code": 42, "message": str(result)}
+            self.nursery.start_soon(self.report, request, status, result)
+            return json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": None}).encode()
+
+        worker = Worker(self.server.dial, max_jobs=max_jobs)
+        worker.add(function, run)
+        await self.nursery.start(worker.run)
+        return worker
+
+    async def report(self, request: dict[str, Any], status: str, data: Any) -> None:
+        envelope = {
+            "jsonrpc": "2.0",
+            "method": "gearbox\\core::job_data",
+            "params": {"id": request["_meta"]["gearbox_id"], "data": data, "status": status},
+        }
+        await self.gearbox._client.submit_bg("gearbox\\core::job_data", json.dumps(envelope).encode())
+
+    async def status_of(self, id: int) -> str:
+        (row,) = await self.gearbox.status([id])
+        return str(row["status"])
+
+
+@asynccontextmanager
+async def system(path: Path) -> AsyncIterator[System]:
+    server = Server(handle_prefix="H:test:0")
+    store = Failing(open_store(str(path)))
+    begin = trio.current_time()
+    core = Core(store, instance="core", clock=lambda: START + trio.current_time() - begin)
+    link = Link(
+        [server.dial],
+        instance="core",
+        database=store.database,
+        functions=methods.METHODS,
+        on_call=lambda call: methods.dispatch(core, call),
+        on_news=core.news,
+        on_connect=core.gearman_is_back,
+    )
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(server.serve)
+            await nursery.start(core.run, link)
+            await nursery.start(link.run)
+            async with open_gearbox([server.dial]) as gearbox:
+                yield System(server, store, core, gearbox, nursery)
+            nursery.cancel_scope.cancel()
+    finally:
+        store.close()
+
+
+Clock = trio.testing.MockClock
+
+
+async def test_queue_watch_and_watch_again(tmp_path: Path, autojump_clock: Clock) -> None:
+    async with system(tmp_path / "db") as it:
+        seen = []
+        await it.work("text::upper", lambda request: seen.append(request) or request["params"][0].upper())
+        id = await it.gearbox.queue("text::upper", ["héllo"], priority="high")
+        assert await it.gearbox.watch(id) == "HÉLLO"
+        assert await it.gearbox.watch(id) == "HÉLLO"
+        (request,) = seen
+        assert request["method"] == "text::upper"
+        assert request["_meta"] == {"host": "gearbox", "gearbox_id": id, "gearbox_attempt": 1}
+        assert await it.status_of(id) == "complete"
+
+
+async def test_many_watchers_get_one_answer_each(tmp_path: Path, autojump_clock: Clock) -> None:
+    async with system(tmp_path / "db") as it:
+        gate = trio.Event()
+        await it.work("a::slow", lambda request: gate)
+        id = await it.gearbox.queue("a::slow")
+        answers: list[Any] = []
+
+        async def watch() -> None:
+            answers.append(await it.gearbox.watch(id))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(300):
+                nursery.start_soon(watch)
+            await trio.sleep(1)
+            assert await it.status_of(id) == "running"
+            assert answers == []
+            gate.set()
+        assert answers == ["later"] * 300
+        assert not it.core._watchers
+
+
+async def test_an_error_reaches_watchers_as_it_is(tmp_path: Path, autojump_clock: Clock) -> None:
+    async with system(tmp_path / "db") as it:
+        await it.work("a::bad", lambda request: ValueError("no such thing"))
+        with pytest.raises(RpcError) as caught:
+            await it.gearbox.watch(await it.gearbox.queue("a::bad"))
+        assert (caught.value.code, caught.value.message) == (42, "no such thing")
+
+
+async def test_no_worker_fails_at_once(tmp_path: Path, autojump_clock: Clock) -> None:
+    async with system(tmp_path / "db") as it:
+        before = trio.current_time()
+        with pytest.raises(RpcError) as caught:
+            await it.gearbox.watch(await it.gearbox.queue("no::such"))
+        assert caught.value.code == -28404
+        assert trio.current_time() - before < 0.5
+
+
+async def test_retries_wait_their_delay_and_keep_count(tmp_path: Path, autojump_clock: Clock) -> None:
+    async with system(tmp_path / "db") as it:
+        tries: list[float] = []
+
+        def handle(request: dict[str, Any]) -> Any:
+            tries.append(trio.current_time())
+            return ValueError("again") if len(tries) < 3 else "third time"
+
+        await it.work("a::flaky", handle)
+        id = await it.gearbox.queue("a::flaky", max_retries=5, retry_delay=7)
+        assert await it.gearbox.watch(id) == "third time"
+        assert [round(late - early) for early, late in pairwise(tries)] == [7, 7]
+        (row,) = await it.gearbox.status([id])
+        assert row["retries"] == {"n": 2, "max": 5, "delay": 7}
+
+
+async def test_after_date_is_kept_to_the_moment(tmp_path: Path, autojump_clock: Clock) -> None:
+    async with system(tmp_path / "db") as it:
+        await it.work("a::b", lambda request: trio.current_time())
+        begin = trio.current_time()
+        early = it.gearbox.queue("a::b", after_date=(START + 90.25) * 1000)
+        far = await it.gearbox.queue("a::b", after_date="9999-12-31T00:00:00Z")
+        ran_at = await it.gearbox.watch(await early)
+        assert 90.25 <= ran_at - begin < 90.4
+        assert await it.status_of(far) == "waiting"
+
+
+async def test_dependencies_run_in_order(tmp_path: Path, autojump_clock: Clock) -> None:
+    async with system(tmp_path / "db") as it:
+        order: list[Any] = []
+        await it.work("a::b", lambda request: order.append(request["params"]))
+        gate = await it.gearbox.queue("gearbox\\core::noopwait")
+        last = await it.gearbox.queue("a::b", "last", after_id=gate)
+        for n in range(3):
+            await it.gearbox.queue("a::b", f"pool {n}", before_id=last)
+        await trio.sleep(1)
+        assert order == ["pool 0", "pool 1", "pool 2"]
+        assert await it.gearbox.call("gearbox\\core::noopgo", [gate]) is True
+        await it.gearbox.watch(last)
+        assert order[-1] == "last"
+
+
+async def test_duplicates_are_watched_through(tmp_path: Path, autojump_clock: Clock) -> None:
+    async with system(tmp_path / "db") as it:
+        gate = trio.Event()
+        await it.work("a::slow", lambda request: gate)
+        first = await it.gearbox.queue("a::slow", dedupe="D")
+        second = await it.gearbox.queue("a::slow", dedupe="D")
+        assert await it.status_of(second) == "duplicate"
+        gate.set()
+        assert await it.gearbox.watch(second) == await it.gearbox.watch(first) == "later"
+
+
+async def test_wait_for_id_waits_for_the_id(tmp_path: Path, autojump_clock: Clock) -> None:
+    async with system(tmp_path / "db") as it:
+        await it.work("a::b", lambda request: "done")
+        with pytest.raises(RpcError) as caught:
+            await it.gearbox.watch(1)
+        assert (caught.value.code, caught.value.message) == (404, "no such job")
+        async with trio.open_nursery() as nursery:
+            answers: list[Any] = []
+
+            async def watch() -> None:
+                answers.append(await it.gearbox.watch(1, wait_for_id=True))
+
+            nursery.start_soon(watch)
+            await trio.sleep(1)
+            assert await it.gearbox.queue("a::b") == 1
+        assert answers == ["done"]
+
+
+async def test_progress_and_appended_data(tmp_path: Path, autojump_clock: Clock) -> None:
+    async with system(tmp_path / "db") as it:
+        gate = trio.Event()
+        await it.work("a::slow", lambda request: gate)
+        id = await it.gearbox.queue("a::slow")
+        await it.gearbox.job_data(id, data="one", progress=42.5)
+        await it.gearbox.job_data(id, data={"two": 2}, append=" | ")
+        (row,) = await it.gearbox.status([id])
+        assert row["data"] == '"one" | {"two":2}'
+        assert row["progress"]["n"] == 42.5
+        gate.set()
+        assert await it.gearbox.watch(id) == "later"
+
+
+async def test_a_worker_that_leaves_and_never_returns(tmp_path: Path, autojump_clock: Clock) -> None:
+    async with system(tmp_path / "db") as it:
+        gone = trio.CancelScope()
+
+        async def run(job: Assigned) -> None:
+            await trio.sleep_forever()
+
+        async def leave(*, task_status: trio.TaskStatus[None]) -> None:
+            with gone:
+                worker = Worker(it.server.dial)
+                worker.add("a::b", run)
+                await worker.run(task_status=task_status)
+
+        await it.nursery.start(leave)
+        id = await it.gearbox.queue("a::b")
+        await trio.sleep(1)
+        assert await it.status_of(id) == "running"
+        gone.cancel()
+        with pytest.raises(RpcError) as caught:
+            await it.gearbox.watch(id)
+        assert caught.value.message == "went missing"
+
+
+async def test_a_worker_that_ends_without_data(tmp_path: Path, autojump_clock: Clock) -> None:
+    async with system(tmp_path / "db") as it:
+
+        async def run(job: Assigned) -> bytes:
+            return json.dumps({"jsonrpc": "2.0", "id": json.loads(job.data)["id"], "result": None}).encode()
+
+        worker = Worker(it.server.dial)
+        worker.add("a::mute", run)
+        await it.nursery.start(worker.run)
+        id = await it.gearbox.queue("a::mute")
+        await trio.sleep(1)
+        assert await it.status_of(id) == "almost-done"
+        with pytest.raises(RpcError) as caught:
+            await it.gearbox.watch(id)
+        assert caught.value.code == -28504
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (b"garbage", "the answer is not JSON"),
+        (b"", "the answer is not JSON"),
+        (b'{"jsonrpc":"2.0","id":"else","result":null}', "the answer belongs to another request"),
+        (RuntimeError("boom"), "the worker raised an exception: RuntimeError: boom"),
+    ],
+)
+async def test_a_worker_that_answers_nonsense(tmp_path: Path, autojump_clock: Clock, answer: Any, message: str) -> None:
+    async with system(tmp_path / "db") as it:
+
+        async def run(job: Assigned) -> bytes:
+            if isinstance(answer, Exception):
+                raise answer
+            return bytes(answer)
+
+        worker = Worker(it.server.dial)
+        worker.add("a::odd", run)
+        await it.nursery.start(worker.run)
+        with pytest.raises(RpcError) as caught:
+            await it.gearbox.watch(await it.gearbox.queue("a::odd"))
+        assert caught.value.message == message
+
+
+async def test_the_store_fails_and_recovers_without_a_restart(tmp_path: Path, autojump_clock: Clock) -> None:
+    async with system(tmp_path / "db") as it:
+        gate = trio.Event()
+        await it.work("a::slow", lambda request: gate)
+        id = await it.gearbox.queue("a::slow")
+        it.store.error = StoreError("the disk is on fire")
+        with pytest.raises(RpcError) as caught:
+            await it.gearbox.queue("a::slow")
+        assert caught.value.code == 503
+        gate.set()  # the worker's notification comes while nothing can be stored
+        await trio.sleep(60)
+        it.store.error = None
+        assert await it.gearbox.watch(id) == "later"
+
+
+async def test_a_step_with_a_fault_answers_and_harms_nobody(tmp_path: Path, autojump_clock: Clock) -> None:
+    async with system(tmp_path / "db") as it:
+
+        def broken(tx: Any, moment: Moment) -> Any:
+            raise ZeroDivisionError
+
+        with pytest.raises(RpcError) as caught:
+            await it.core.call(broken)
+        assert (caught.value.code, caught.value.message) == (500, "internal error: ZeroDivisionError")
+        assert await it.gearbox.status() == []
+
+
+BAD_CALLS = [
+    ("queue", {}, 400, "missing method name"),
+    ("queue", {"name": ""}, 400, "missing method name"),
+    ("queue", {"name": "a b"}, 400, "name: method name with a space or control character"),
+    ("queue", {"name": "x" * 256}, 400, "name: method name longer than 255 characters"),
+    ("queue", {"name": "a", "priority": "urgent"}, 400, "priority: not one of high, normal, low"),
+    ("queue", {"name": "a", "after_date": "garbage"}, 400, "after_date: Invalid isoformat string: 'garbage'"),
+    ("queue", {"name": "a", "after_id": "zz"}, 400, "after_id: invalid job id"),
+    ("queue", {"name": "a", "after_id": 7}, 404, "no such job: 7 (after_id)"),
+    ("queue", {"name": "a", "max_retries": -1}, 400, "max_retries: not a whole number from 0 to 4294967295"),
+    ("queue", {"name": "a", "retry_delay": "x"}, 400, "retry_delay: not a number of seconds from 0 to 4294967295"),
+    ("queue", "text", 400, "missing method name"),
+    ("watch", {"id": "abc"}, 400, "invalid job id"),
+    ("watch", {"id": 0}, 400, "invalid job id"),
+    ("watch", {}, 400, "invalid job id"),
+    ("watch", {"id": 99}, 404, "no such job"),
+    ("job_data", {"id": 99, "data": 1}, 404, "no such job"),
+    ("status", 7, 400, "params must be an array of job ids"),
+    ("status", ["x"], 400, 'invalid job id: "x"'),
+    ("stats", {}, 400, "missing method name"),
+    ("noopgo", None, 400, "invalid job id"),
+    ("noopwait", None, 400, "noopwait waits as a job only: queue it with gearbox\\core::queue"),
+]
+
+
+@pytest.mark.parametrize(("method", "params", "code", "message"), BAD_CALLS)
+async def test_bad_calls(
+    tmp_path: Path, autojump_clock: Clock, method: str, params: Any, code: int, message: str
+) -> None:
+    async with system(tmp_path / "db") as it:
+        with pytest.raises(RpcError) as caught:
+            await it.gearbox.call(f"gearbox\\core::{method}", params)
+        assert (caught.value.code, caught.value.message) == (code, message)
+
+
+async def test_ids_may_be_text_and_null_means_absent(tmp_path: Path, autojump_clock: Clock) -> None:
+    async with system(tmp_path / "db") as it:
+        await it.work("5", lambda request: request["params"])
+        params = {"name": 5, "args": None, "priority": None, "after_id": None, "unknown": 1}
+        id = await it.gearbox.call("gearbox\\core::queue", params)
+        assert await it.gearbox.call("gearbox\\core::watch", {"id": str(id)}) is None
+        assert await it.gearbox.call("gearbox\\core::noop") is None
+
+
+async def test_the_status_object_is_the_originals(tmp_path: Path, autojump_clock: Clock) -> None:
+    async with system(tmp_path / "db") as it:
+        gate = trio.Event()
+        await it.work("a::slow", lambda request: gate)
+        await it.gearbox.queue("a::slow", ["x"], dedupe="D")
+        (row,) = await it.gearbox.status()
+        assert row == {
+            "id": 1,
+            "method_name": "a::slow",
+            "arguments": ["x"],
+            "priority": "normal",
+            "created": row["created"],
+            "updated": row["updated"],
+            "status": "running",
+            "after_date": None,
+            "after_id": None,
+            "before_id": None,
+            "completed": None,
+            "retries": False,
+            "dedupe": "D",
+            "progress": False,
+            "data": None,
+        }
+        assert row["created"].startswith("2027-01-15T08:00:00.")
+
+
+async def test_an_unknown_status_from_a_worker_ends_the_job_as_invalid(tmp_path: Path, autojump_clock: Clock) -> None:
+    async with system(tmp_path / "db") as it:
+        gate = trio.Event()
+        await it.work("a::slow", lambda request: gate)
+        id = await it.gearbox.queue("a::slow")
+        await it.gearbox.job_data(id, status="finished")
+        with pytest.raises(RpcError) as caught:
+            await it.gearbox.watch(id)
+        assert caught.value.code == -28000
+
+
+async def test_a_long_chain_and_a_wide_pool(tmp_path: Path, autojump_clock: Clock) -> None:
+    async with system(tmp_path / "db") as it:
+        await it.work("a::b", lambda request: "ok", max_jobs=50)
+        start = link = await it.gearbox.queue("gearbox\\core::noopwait")
+        for _ in range(100):
+            link = await it.gearbox.queue("a::b", after_id=link)
+        pool = [await it.gearbox.queue("a::b", before_id=link) for _ in range(100)]
+        await it.gearbox.watch(pool[-1])
+        await it.gearbox.call("gearbox\\core::noopgo", start)
+        assert await it.gearbox.watch(link) == "ok"
+        stats = await it.gearbox.stats("a::b")
+        assert stats["states"] == {"complete": 200}
+
+
+async def test_failure_runs_down_a_long_chain(tmp_path: Path, autojump_clock: Clock) -> None:
+    async with system(tmp_path / "db") as it:
+        start = link = await it.gearbox.queue("no::worker", after_date=(START + 30) * 1000)
+        for _ in range(100):
+            link = await it.gearbox.queue("a::b", after_id=link)
+        with pytest.raises(RpcError) as caught:
+            await it.gearbox.watch(link)
+        assert caught.value.code == -28523
+        with pytest.raises(RpcError) as caught:
+            await it.gearbox.watch(start)
+        assert caught.value.code == -28404
