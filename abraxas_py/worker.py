@@ -223,7 +223,9 @@ class Worker:
             raise LocalProtocolError(f"a function's name has 1 to {MAX_FUNCTION_BYTES} bytes without NUL, not {name!r}")
         self._functions[name] = (callback, timeout)
         for link in self._links:
+            # No server wakes a sleeping worker for what waited before its CAN_DO, so it has to look for itself.
             link.post(_can_do(name, timeout))
+            link.condition = Condition.AWAKE
 
     def remove(self, function: bytes | str) -> None:
         """Take no more jobs of a function; what runs goes on."""
