@@ -44,20 +44,20 @@ def gearman_servers(environment: Mapping[str, str] = os.environ) -> list[str]:
     return [server for server in named if server] or [DEFAULT_SERVER]
 
 
-def read_command_line(manual: str, argv: Sequence[str], *, is_options_first: bool = False) -> dict[str, Any] | ExitCode:
+def read_command_line(manual: str, argv: Sequence[str], *, commands: Sequence[str] = ()) -> dict[str, Any] | ExitCode:
     """What was typed, by the names in the manual; or the exit code, when the tool's work is done already.
 
-    `is_options_first`: what follows the first word that is no option belongs to that word.
+    `commands`: one of these words must be there; they only serve to say so.
     """
     try:
-        return dict(docopt.docopt(manual, list(argv), True, __version__, is_options_first))
+        return dict(docopt.docopt(manual, list(argv), True, __version__))
     except docopt.DocoptExit as problem:
-        return usage_error(manual, _complaint(manual, argv, str(problem)))
+        return usage_error(manual, _complaint(manual, argv, str(problem), commands))
     except SystemExit:  # --help and --version
         return ExitCode.OK
 
 
-def _complaint(manual: str, argv: Sequence[str], problem: str) -> str:
+def _complaint(manual: str, argv: Sequence[str], problem: str, commands: Sequence[str]) -> str:
     """docopt's message where it has one of its own; else what can be found out."""
     first = problem.splitlines()[0]
     if first.endswith(("requires argument", "must not have an argument")) or "is not a unique prefix" in first:
@@ -70,7 +70,10 @@ def _complaint(manual: str, argv: Sequence[str], problem: str) -> str:
         is_prefix = name.startswith("--") and any(each.startswith(name) for each in known)
         if word.startswith("-") and word != "-" and name not in known and not is_prefix and not _is_number(word):
             return f"unknown option: {name} (write -- before arguments that begin with a dash)"
-    return "missing, superfluous or unknown arguments" if argv else "no arguments given"
+    if commands and not set(commands) & set(argv):
+        typed = next((word for word in argv if not word.startswith("-")), None)
+        return f"unknown command: {typed}" if typed is not None else "no command given"
+    return "missing or superfluous arguments" if argv else "no arguments given"
 
 
 def _is_number(word: str) -> bool:

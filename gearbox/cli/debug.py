@@ -1,16 +1,17 @@
 """The tools' logging, and the seed's debug facility: `DEBUG=gearbox:*`, `DEBUG=gearbox:core,gearbox:sql`.
 
-A logger is named as the original names its debug channels: `structlog.get_logger("gearbox:core")`. Events of level info
-and above are always written, those of level debug only for the names that `DEBUG` lists: `*` stands for any text, a
-leading `-` takes names out again. Each event is one line on standard error; control characters are escaped, so that
-no value can forge a second one.
+A logger is named as the original names its debug channels: `structlog.get_logger("gearbox:core")`. Events of level
+info and above are always written, those of level debug only for the names that `DEBUG` lists: `*` stands for any text,
+a leading `-` takes names out again. What `abraxas_py` logs comes under names such as `abraxas:worker`, from warnings on
+unless DEBUG lists them. Each event is one line on standard error; control characters are escaped, so that no value can
+forge a second one.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from datetime import datetime
 from typing import Any
 
@@ -47,6 +48,8 @@ def printable(text: str) -> str:
 
 def configure_logging(debug: str) -> None:
     """Write the process's log to standard error; `debug` is the value of DEBUG. To be called once, by a tool."""
+    import logging
+
     import structlog  # 200 ms, which g-client spares itself
 
     class Line:
@@ -81,8 +84,24 @@ def configure_logging(debug: str) -> None:
         cache_logger_on_first_use=True,
     )
 
+    class Records(logging.Handler):
+        """The log of abraxas_py, which uses the standard library's."""
 
-def format_event(now: datetime, name: str, level: str, event: MutableMapping[str, Any]) -> str:
+        def emit(self, record: logging.LogRecord) -> None:
+            name = record.name.replace(".", ":")
+            if record.levelno >= logging.WARNING or is_debugged(name, debug):
+                event = {"event": record.getMessage()}
+                if record.exc_info:
+                    event["exception"] = logging.Formatter().formatException(record.exc_info)
+                print(format_event(datetime.now(), name, record.levelname.lower(), event), file=sys.stderr, flush=True)
+
+    abraxas = logging.getLogger("abraxas")
+    abraxas.handlers = [Records()]
+    abraxas.propagate = False
+    abraxas.setLevel(logging.DEBUG if debug else logging.WARNING)
+
+
+def format_event(now: datetime, name: str, level: str, event: Mapping[str, Any]) -> str:
     """One event as a line: time, name, level, what happened, `key=value`; a traceback follows on lines of its own."""
     values = dict(event)
     what = printable(str(values.pop("event", "")))

@@ -1,0 +1,408 @@
+"""g-client: the scheduler from the command line. Results go to standard output, all else to standard error."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from math import inf
+from typing import Any, NoReturn
+
+import attrs
+import trio
+
+from abraxas_py import AbraxasError, ConnectionLost, JobError, Priority, Unavailable, parse_endpoint
+from gearbox.cli import ExitCode, gearman_servers, read_command_line, run_tool
+from gearbox.cli.arguments import method_name, parse_arguments
+from gearbox.cli.dates import iso, parse_date
+from gearbox.cli.debug import configure_logging, printable
+from gearbox.cli.lookout import NobodyThere, looking_out, unreachable
+from gearbox.cli.output import Mode, inspect, render
+from gearbox.client import NAMESPACE, Gearbox, open_gearbox
+from gearbox.errors import RpcError
+
+__all__ = ["main", "run"]
+
+MANUAL = r"""
+Queues, watches and inspects gearbox jobs.
+
+Usage:
+  g-client run [options] [--] <name/space::method> [<arguments>...]
+  g-client queue [options] [--] <name/space::method> [<arguments>...]
+  g-client watch [options] <id>
+  g-client raw [options] [--] <name/space::method> [<arguments>...]
+  g-client status [options] [<ids>...]
+  g-client stats [options] <name/space::method>
+  g-client --help | --version
+
+Commands:
+  queue   queue a job, print its id, and return at once
+  watch   wait for a job, and print its result; also long after it ended
+  run     both of the above
+  raw     call a gearbox RPC method (gearbox/core::status), or a worker's own
+          method without scheduling, and print the result
+  status  print the status of all current jobs, or of the jobs with these ids
+  stats   print statistics about a method
+
+Options:
+  --help                 Show help                                     [boolean]
+  --version              Show version number                           [boolean]
+  --priority, -P LEVEL   of the job   [choices: "high", "normal", "low"]
+                                                       [default: normal]
+  --dedupe, -D TEXT      if a job with the same text runs when this one is due,
+                         this one becomes its duplicate                 [string]
+  --after DATE           do not run before: ISO 8601 (UTC, if it has no offset),
+                         or English in your time zone: "in 5 minutes",
+                         "tomorrow 9:00"                                [string]
+  --after-job ID         run when that job is complete                  [number]
+  --before-job ID        let that job wait for this one                 [number]
+  --retries N            how often to try again if it fails
+                                                           [number] [default: 0]
+  --retry-delay SECONDS  how long to wait before each retry
+                                                           [number] [default: 1]
+  --json, -J             the arguments are JSON                        [boolean]
+  -O MODE, --output MODE  how to print results
+        [choices: "inspect", "json", "nl-json", "plain"] [default: inspect]
+  --timeout SECONDS      give up waiting; the job itself goes on        [number]
+  --quiet, -q            print results and errors only                 [boolean]
+
+Arguments:
+  a b c                        ["a", "b", "c"]
+  a=b c=d                      {"a": "b", "c": "d"}
+  a=b c                        {"a": "b", "c": null}
+  1 2 3                        ["1", "2", "3"]
+  1 2 3            with -J     [1, 2, 3]
+  a=true c         with -J     {"a": true, "c": null}
+  '{"a":[1,true]}' with -J     {"a": [1, true]}; any one JSON value is itself
+  '{"a":[1,true]}' without     the text "{\"a\":[1,true]}"
+Write -- before arguments that begin with a dash. In method names, / stands for \.
+
+Environment:
+  GEARMAN_SERVER  where Gearman is: host:port, several with commas
+                                                     [default: 127.0.0.1:4730]
+  DEBUG           gearbox:* shows what happens inside
+  NO_COLOR        no colours, also on a terminal
+
+Exit codes: 0 done; 1 the job or the call failed, or wrong usage (then nothing
+was queued); 69 Gearman or g-core cannot be reached; 75 --timeout has passed;
+130 interrupted.
+"""
+
+COMMANDS = ("run", "queue", "watch", "raw", "status", "stats")
+FOR_ALL = {"--output", "--quiet", "--timeout"}
+FOR_JOBS = {"--priority", "--dedupe", "--after", "--after-job", "--before-job", "--retries", "--retry-delay", "--json"}
+OPTIONS = {"run": FOR_JOBS, "queue": FOR_JOBS, "raw": {"--priority", "--json"}}
+DEFAULTS = {"--priority": "normal", "--retries": "0", "--retry-delay": "1"}
+
+CONNECT_TIMEOUT = 5.0  # seconds until Gearman counts as out of reach
+CORE_PATIENCE = 5.0  # seconds for a core to be there
+WATCH_PATIENCE = 60.0  # the same once a job is queued: a core may be restarted
+RETRY_PAUSE = 0.5  # seconds before a watch is tried again
+
+
+class Complaint(ValueError):
+    """What is wrong with the command line, in one sentence."""
+
+
+@attrs.frozen
+class Wanted:
+    """What was typed, understood. `method` and `arguments` are for commands that have them; times are in seconds."""
+
+    command: str
+    ids: tuple[int, ...] = ()
+    method: str = ""
+    arguments: Any = None
+    priority: str = "normal"
+    dedupe: str | None = None
+    after_date: datetime | None = None
+    after_id: int | None = None
+    before_id: int | None = None
+    max_retries: int = 0
+    retry_delay: float = 1.0
+    mode: Mode = Mode.INSPECT
+    is_quiet: bool = False
+    timeout: float = inf
+
+
+def understand(typed: Mapping[str, Any], now: datetime) -> Wanted:
+    """Raises Complaint, BadArguments or BadDate (all ValueErrors)."""
+    command = next(name for name in COMMANDS if typed[name])
+    for option in FOR_JOBS - OPTIONS.get(command, set()):
+        if typed[option] not in (None, False, DEFAULTS.get(option)):
+            raise Complaint(f"{command} takes no {option}")
+    for option, choices in (("--priority", ("high", "normal", "low")), ("--output", [mode.value for mode in Mode])):
+        if typed[option] not in choices:
+            raise Complaint(f"invalid value for {option}: {typed[option]} (choose from {', '.join(choices)})")
+    words = list(typed["<arguments>"])
+    if "--" in words[:1]:  # after the method, where docopt leaves it in place
+        words = words[1:]
+    method = typed["<name/space::method>"]
+    after = typed["--after"]
+    return Wanted(
+        command=command,
+        ids=tuple(_id("job id", text) for text in (*filter(None, [typed["<id>"]]), *typed["<ids>"])),
+        method="" if method is None else _method(method),
+        arguments=parse_arguments(words, is_json=typed["--json"]),
+        priority=typed["--priority"],
+        dedupe=typed["--dedupe"],
+        after_date=None if after is None else parse_date(after, now),
+        after_id=_optional_id("--after-job", typed),
+        before_id=_optional_id("--before-job", typed),
+        max_retries=int(_number("--retries", typed, "whole number")),
+        retry_delay=_number("--retry-delay", typed, "number"),
+        mode=Mode(typed["--output"]),
+        is_quiet=typed["--quiet"],
+        timeout=inf if typed["--timeout"] is None else _number("--timeout", typed, "number"),
+    )
+
+
+def _method(typed: str) -> str:
+    name = method_name(typed)
+    if not name or not name.isprintable() or " " in name:
+        raise Complaint(f"not a method name: {typed!r}")
+    return name
+
+
+def _id(what: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or int(text) == 0:
+        raise Complaint(f"not a {what}: {text} (job ids are whole numbers from 1 on)")
+    return int(text)
+
+
+def _optional_id(option: str, typed: Mapping[str, Any]) -> int | None:
+    return None if typed[option] is None else _id(f"job id for {option}", typed[option])
+
+
+def _number(option: str, typed: Mapping[str, Any], kind: str) -> float:
+    text = typed[option]
+    try:
+        number = float(text) if kind == "number" else int(text)
+    except ValueError:
+        number = -1
+    if not 0 <= number < inf:
+        raise Complaint(f"invalid value for {option}: {text} (not a {kind} from 0 on)")
+    return number
+
+
+@attrs.frozen
+class Terminal:
+    """The two outputs. Nothing of the first is lost by -q."""
+
+    wanted: Wanted
+    started_at: float
+
+    def say(self, line: str) -> None:
+        """What goes on; not with -q."""
+        if not self.wanted.is_quiet:
+            self.tell(line)
+
+    def tell(self, line: str, end: str = "\n") -> None:
+        """What must be known."""
+        print(printable(line), end=end, file=sys.stderr, flush=True)
+
+    def took(self) -> None:
+        self.say(f"=== Took {round(1000 * (trio.current_time() - self.started_at))}ms")
+
+    def show(self, value: Any) -> None:
+        """A result."""
+        text = render(value, self.wanted.mode, is_coloured=_is_coloured(sys.stdout))
+        print(text, end="", flush=True)
+
+    def show_arguments(self) -> None:
+        if not self.wanted.is_quiet:
+            text = inspect(self.wanted.arguments, is_coloured=_is_coloured(sys.stderr))
+            print(f"==> Arguments: {text}", file=sys.stderr, flush=True)
+
+    def show_error(self, error: RpcError) -> None:
+        self.say("<== Received an error")
+        self.tell(f"code: {error.code}")
+        self.tell(f"message: {error.message}")
+        if error.data is not None:
+            print(f"data: {inspect(error.data, is_coloured=_is_coloured(sys.stderr))}", file=sys.stderr, flush=True)
+
+
+def _is_coloured(stream: Any) -> bool:
+    return stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+
+class Session:
+    """One command against the servers."""
+
+    def __init__(self, servers: Sequence[str], gearbox: Gearbox, wanted: Wanted, terminal: Terminal) -> None:
+        self._servers = servers
+        self._gearbox = gearbox
+        self._wanted = wanted
+        self._terminal = terminal
+        self.queued: int | None = None  # the job that goes on without us
+
+    async def perform(self) -> None:
+        """Raises RpcError, AbraxasError, NobodyThere."""
+        steps: Mapping[str, Callable[[], Awaitable[None]]] = {
+            "run": self._run,
+            "queue": self._queue,
+            "watch": self._watch,
+            "raw": self._raw,
+            "status": self._status,
+            "stats": self._stats,
+        }
+        await steps[self._wanted.command]()
+
+    async def _submit(self) -> int:
+        wanted, terminal = self._wanted, self._terminal
+        terminal.say(f"==> Queueing {wanted.method} with {wanted.priority} priority")
+        terminal.show_arguments()
+        if wanted.after_date is not None:
+            is_past = wanted.after_date <= datetime.now(UTC)
+            terminal.say(f"==> After {iso(wanted.after_date)}{' (past, so at once)' if is_past else ''}")
+        async with self._core_wanted("queue", CORE_PATIENCE):
+            id = await self._gearbox.queue(
+                wanted.method,
+                wanted.arguments,
+                priority=wanted.priority,
+                dedupe=wanted.dedupe,
+                after_date=None if wanted.after_date is None else iso(wanted.after_date),
+                after_id=wanted.after_id,
+                before_id=wanted.before_id,
+                max_retries=wanted.max_retries,
+                retry_delay=wanted.retry_delay,
+            )
+        terminal.took()
+        return id
+
+    async def _queue(self) -> None:
+        id = await self._submit()
+        if not self._wanted.is_quiet:
+            self._terminal.tell("<== Job ID: ", end="")
+        print(id, flush=True)
+
+    async def _run(self) -> None:
+        self.queued = await self._submit()
+        await self._watch_job(self.queued)
+
+    async def _watch(self) -> None:
+        (id,) = self._wanted.ids
+        await self._watch_job(id)
+
+    async def _watch_job(self, id: int) -> None:
+        """Watching changes nothing, so it is tried again when the connection is lost, for some time."""
+        self._terminal.say(f"==> Watching job {id}")
+        lost_at = -inf
+        while True:
+            try:
+                async with self._core_wanted("watch", WATCH_PATIENCE if self.queued else CORE_PATIENCE):
+                    result = await self._gearbox.watch(id)
+                break
+            except ConnectionLost:
+                lost_at = trio.current_time()
+                self._terminal.tell("=== Lost the connection, watching on")
+            except Unavailable:
+                if trio.current_time() - lost_at > WATCH_PATIENCE:
+                    raise
+            await trio.sleep(RETRY_PAUSE)
+        self._terminal.took()
+        self._terminal.show(result)
+
+    async def _raw(self) -> None:
+        wanted, terminal = self._wanted, self._terminal
+        terminal.say(f"==> Running {wanted.method} with {wanted.priority} priority")
+        terminal.show_arguments()
+        if wanted.method.startswith(NAMESPACE):
+            looking = self._core_wanted(wanted.method.removeprefix(NAMESPACE), CORE_PATIENCE)
+        else:
+            hint = f"=== No worker offers {wanted.method} now; waiting for one"
+            looking = looking_out(self._servers, wanted.method, hint, terminal.tell)
+        async with looking:
+            result = await self._gearbox.call(
+                wanted.method, wanted.arguments, priority=Priority[wanted.priority.upper()]
+            )
+        terminal.took()
+        terminal.show(result)
+
+    async def _status(self) -> None:
+        async with self._core_wanted("status", CORE_PATIENCE):
+            rows = await self._gearbox.status(self._wanted.ids)
+        self._terminal.show(rows)
+
+    async def _stats(self) -> None:
+        async with self._core_wanted("stats", CORE_PATIENCE):
+            stats = await self._gearbox.stats(self._wanted.method)
+        self._terminal.show(stats)
+
+    def _core_wanted(self, method: str, patience: float) -> Any:
+        hint = (
+            f"=== Gearman at {', '.join(self._servers)} has no worker for {NAMESPACE}{method}: "
+            "is g-core running and connected to it?"
+        )
+        return looking_out(self._servers, f"{NAMESPACE}{method}", hint, self._terminal.tell, patience=patience)
+
+
+async def converse(servers: Sequence[str], wanted: Wanted) -> ExitCode:
+    """Carry out one command, from connecting to its exit code."""
+    terminal = Terminal(wanted, trio.current_time())
+    session: Session | None = None
+    try:
+        with trio.fail_after(wanted.timeout):
+            async with open_gearbox(servers, connect_timeout=CONNECT_TIMEOUT) as gearbox:
+                session = Session(servers, gearbox, wanted, terminal)
+                await session.perform()
+    except RpcError as error:
+        terminal.show_error(error)
+        terminal.took()
+        return ExitCode.FAILED
+    except JobError as error:
+        terminal.say("<== Received an error")
+        terminal.tell(f"message: {error or 'the worker ended the job without an answer'}")
+        terminal.took()
+        return ExitCode.FAILED
+    except Unavailable:
+        terminal.tell(f"g-client: {unreachable(servers, CONNECT_TIMEOUT)}")
+        return ExitCode.UNAVAILABLE
+    except ConnectionLost as error:
+        unknown = "; whether the job was queued is unknown" if wanted.command in ("run", "queue") else ""
+        terminal.tell(f"g-client: {error}{unknown}")
+        return ExitCode.UNAVAILABLE
+    except AbraxasError as error:
+        terminal.tell(f"g-client: {error}")
+        return ExitCode.FAILED
+    except NobodyThere:  # the hint has been given
+        return ExitCode.UNAVAILABLE
+    except trio.TooSlowError:
+        terminal.tell(f"g-client: no answer within {wanted.timeout:g} s{_left_behind(wanted, session)}")
+        return ExitCode.TIMEOUT
+    return ExitCode.OK
+
+
+def _left_behind(wanted: Wanted, session: Session | None) -> str:
+    """What goes on without us."""
+    id = session.queued if session else None
+    if wanted.command == "watch":
+        (id,) = wanted.ids
+    return f"; the job goes on: g-client watch {id}" if id is not None else ""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the tool; returns its exit code."""
+    typed = read_command_line(MANUAL, argv, commands=COMMANDS)
+    if isinstance(typed, ExitCode):
+        return typed
+    try:
+        wanted = understand(typed, datetime.now(UTC))
+        servers = [_server(name) for name in gearman_servers()]
+    except ValueError as problem:
+        print(f"g-client: {printable(str(problem))}; --help tells more", file=sys.stderr)
+        return ExitCode.FAILED
+    if os.environ.get("DEBUG"):
+        configure_logging(os.environ["DEBUG"])
+    return trio.run(converse, servers, wanted)
+
+
+def _server(name: str) -> str:
+    """The address as given, once it is known to be one. Raises InvalidEndpoint (a ValueError)."""
+    parse_endpoint(name)
+    return name
+
+
+def run() -> NoReturn:
+    """The console script."""
+    run_tool(main)

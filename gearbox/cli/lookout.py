@@ -1,0 +1,83 @@
+"""Why no answer comes: no Gearman server, or nobody there who could give one.
+
+Gearman itself holds a call until somebody takes it, silently and without limit. So while a call is on its way, a
+lookout asks the servers once a second how many workers the function has, and speaks up when there are none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from math import inf
+
+import trio
+
+from abraxas_py import AbraxasError, open_admin
+from abraxas_py.nursery import open_nursery
+
+__all__ = ["NobodyThere", "count_workers", "looking_out", "unreachable"]
+
+INTERVAL = 1.0  # seconds between questions
+HINT_AFTER = 2.0  # seconds without a worker until a hint is given
+ANSWER_TIMEOUT = 5.0  # seconds for a server to answer one
+
+
+class NobodyThere(Exception):
+    """No worker took up the function in time; the text says so and what to do."""
+
+
+def unreachable(servers: Sequence[str], timeout: float) -> str:
+    """What to tell when no server could be connected to."""
+    return (
+        f"cannot reach Gearman at {', '.join(servers)} within {timeout:g} s; "
+        "start the daemon there with g-core, or name another server: GEARMAN_SERVER=host:port"
+    )
+
+
+async def count_workers(servers: Sequence[str], function: str) -> int | None:
+    """How many workers all servers together have for a function; None if not one of them tells."""
+    total: int | None = None
+    for server in servers:
+        try:
+            with trio.fail_after(ANSWER_TIMEOUT):
+                async with open_admin(server) as admin:
+                    rows = await admin.status()
+        except (AbraxasError, trio.TooSlowError):
+            continue
+        total = (total or 0) + sum(row.workers for row in rows if row.function == function.encode())
+    return total
+
+
+@asynccontextmanager
+async def looking_out(
+    servers: Sequence[str], function: str, hint: str, tell: Callable[[str], object], *, patience: float = inf
+) -> AsyncIterator[None]:
+    """Look out during the block. Raises NobodyThere, with `hint`, after `patience` seconds without a worker.
+
+    `tell` gets the hint once, earlier. The time starts again whenever there is a worker.
+    """
+    missing = False
+
+    async def look() -> None:
+        nonlocal missing
+        since = trio.current_time()
+        has_hinted = False
+        while True:
+            await trio.sleep(INTERVAL)
+            if await count_workers(servers, function) != 0:
+                since = trio.current_time()
+            absent = trio.current_time() - since
+            if absent >= patience:
+                missing = True
+                nursery.cancel_scope.cancel()
+                return
+            if absent >= HINT_AFTER and not has_hinted:
+                has_hinted = True
+                tell(hint)
+
+    async with open_nursery() as nursery:
+        nursery.start_soon(look)
+        yield
+        nursery.cancel_scope.cancel()
+    if missing:
+        raise NobodyThere(hint)

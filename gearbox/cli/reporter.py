@@ -1,0 +1,80 @@
+"""Takes the results of finished jobs to the core, and does not let go of one until the core has it.
+
+A result is sent as a call of `gearbox\\core::job_data`, not as the notification of the original, so that its arrival
+is known. Without an answer it is sent again, after 0.1 s and then ever longer, up to 5 s: a core or a Gearman server
+that is restarted costs no finished work. The core knows the attempt, so sending twice does nothing twice. An answer
+that says no (no such job, invalid data) ends it as well.
+"""
+
+from __future__ import annotations
+
+import trio
+
+from abraxas_py import AbraxasError
+from gearbox.cli.console import Console
+from gearbox.client import Gearbox
+from gearbox.errors import Code, RpcError
+from gearbox.runner import Report, failure
+
+__all__ = ["Reporter"]
+
+FIRST_DELAY, LONGEST_DELAY = 0.1, 5.0  # seconds between tries
+ANSWER_TIMEOUT = 30.0  # seconds for one try; while no core is there, Gearman keeps the call for the next one
+PASSING = frozenset({Code.UNAVAILABLE, Code.STORAGE_FULL, Code.TIMEOUT})  # the core could not store it now
+
+
+class Reporter:
+    """Sends reports in tasks of `nursery`. `wait_until_empty` returns once the core has all of them."""
+
+    def __init__(self, gearbox: Gearbox, nursery: trio.Nursery, console: Console) -> None:
+        self._gearbox = gearbox
+        self._nursery = nursery
+        self._console = console
+        self._empty = trio.Event()
+        self.unsent = 0
+
+    def put(self, id: int, attempt: int | None, report: Report) -> None:
+        """Take over the report of one job."""
+        if self.unsent == 0:
+            self._empty = trio.Event()
+        self.unsent += 1
+        self._nursery.start_soon(self._send, id, attempt, report)
+
+    async def wait_until_empty(self) -> None:
+        """Wait for the core to have every report."""
+        if self.unsent:
+            await self._empty.wait()
+
+    async def _send(self, id: int, attempt: int | None, report: Report) -> None:
+        delay, is_late = FIRST_DELAY, False
+        while True:
+            problem = await self._try(id, attempt, report)
+            if problem is None:
+                break
+            if isinstance(problem, RpcError) and problem.code == Code.TOO_LARGE and report.data is not None:
+                report = failure(Code.TOO_LARGE, f"the result is too large: {problem.message}")
+                continue
+            if isinstance(problem, RpcError) and problem.code not in PASSING:
+                self._console.complain(f"job {id}: the core refused its result: {problem}")
+                break
+            if not is_late:
+                self._console.complain(f"job {id}: the core does not take its result, trying on: {problem}")
+                is_late = True
+            await trio.sleep(delay)
+            delay = min(2 * delay, LONGEST_DELAY)
+        if is_late:
+            self._console.announce(f"job {id}: the core has its result now")
+        self.unsent -= 1
+        if self.unsent == 0:
+            self._empty.set()
+
+    async def _try(self, id: int, attempt: int | None, report: Report) -> Exception | None:
+        """None once the core has it."""
+        try:
+            with trio.fail_after(ANSWER_TIMEOUT):
+                await self._gearbox.job_data(id, data=report.data, status=report.status.value, attempt=attempt)
+        except (RpcError, AbraxasError) as problem:
+            return problem
+        except trio.TooSlowError:
+            return TimeoutError(f"no answer within {ANSWER_TIMEOUT:g} s")
+        return None
