@@ -1,0 +1,127 @@
+"""Who may import whom: the layers of the design as data, held against the code.
+
+Dependencies point one way: `gearbox` uses `abraxas_py`, never the reverse; what decides knows nothing of clocks,
+sockets, threads or chance. A new file must be entered here, which is the moment to think about where it belongs.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# Modules of the standard library that a pure file must not know: time, chance, the outside world.
+IMPURE = {
+    "asyncio", "fcntl", "logging", "os", "pathlib", "random", "resource", "secrets", "select", "selectors", "signal",
+    "socket", "sqlite3", "ssl", "subprocess", "sys", "tempfile", "threading", "time", "trio", "uuid",
+}  # fmt: skip
+
+PURE = "pure"  # may import none of IMPURE, and no third party but those named
+
+# file -> (pure?, what of ours and of others it may import; a package stands for all in it)
+ABRAXAS = {
+    "errors": (PURE, set()),
+    "protocol/__init__": (PURE, set()),
+    "protocol/packets": (PURE, {"errors"}),
+    "protocol/wire": (PURE, {"errors", "protocol.packets"}),
+    "protocol/text": (PURE, {"errors", "protocol.wire"}),
+    "protocol/exchange": (PURE, {"errors", "protocol.packets"}),
+    "broker/*": (PURE, {"errors", "protocol", "broker"}),
+    "backoff": (PURE, set()),
+    "nursery": ("", {"trio"}),
+    "transport": ("", {"errors", "trio"}),
+    "link": ("", {"errors", "protocol", "transport", "trio"}),
+    "server": ("", {"broker", "errors", "link", "nursery", "protocol", "transport", "trio"}),
+    "connection": ("", {"errors", "protocol", "trio"}),
+    "client": ("", {"backoff", "connection", "errors", "nursery", "protocol", "transport", "trio"}),
+    "worker": ("", {"backoff", "connection", "errors", "nursery", "protocol", "transport", "trio"}),
+    "admin": ("", {"connection", "errors", "protocol", "transport", "trio"}),
+    "__init__": ("", {"*"}),
+}
+GEARBOX = {
+    "errors": (PURE, set()),
+    "job": (PURE, {"attrs"}),
+    "rpc": (PURE, {"errors", "attrs"}),
+    "rules": (PURE, {"errors", "job", "rpc"}),
+    "steps": (PURE, {"errors", "job", "rpc", "rules", "store", "attrs"}),
+    "store/__init__": (PURE, {"job", "store", "attrs"}),
+    "store/rollups": (PURE, {"job", "attrs"}),
+    "store/sql": ("", {"errors", "job", "store", "attrs"}),
+    "store/sqlite": ("", {"errors", "store"}),
+    "gearman": ("", {"errors", "job", "rpc", "abraxas_py", "attrs", "trio"}),
+    "core": ("", {"errors", "gearman", "job", "steps", "store", "attrs", "structlog", "trio"}),
+    "methods": (
+        "", {"core", "errors", "gearman", "job", "rpc", "rules", "steps", "store", "attrs", "cattrs", "structlog"}
+    ),
+    "client": ("", {"errors", "rpc", "abraxas_py"}),
+    "settings": ("", {"errors", "abraxas_py", "attrs"}),
+    "config": ("", {"errors", "runner", "attrs", "cattrs", "tomlkit"}),
+    "daemon": ("", {"core", "gearman", "methods", "settings", "store", "abraxas_py", "attrs", "trio"}),
+    "demo": ("", {"client", "errors", "abraxas_py", "rich", "trio"}),
+    "runner": ("", {"errors", "job", "rpc", "attrs", "trio"}),
+    "guard": ("", {"trio"}),
+    "cli/arguments": (PURE, {"rpc", "errors"}),
+    "cli/output": (PURE, {"rpc", "errors"}),
+    "cli/*": ("", {"*"}),
+    "__init__": ("", {"*"}),
+}  # fmt: skip
+PACKAGES = {"abraxas_py": ABRAXAS, "gearbox": GEARBOX}
+STANDARD = sys.stdlib_module_names
+
+
+def files() -> list[tuple[str, str]]:
+    found = []
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            found.append((package, path.relative_to(ROOT / package).with_suffix("").as_posix()))
+    return found
+
+
+def imports_of(package: str, file: str) -> set[str]:
+    """The modules that a file imports anywhere, absolute; not those for type checkers alone."""
+    tree = ast.parse((ROOT / package / f"{file}.py").read_text())
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{package}/{file}.py imports relatively"
+            assert node.module
+            for alias in node.names:
+                path = ROOT / node.module.replace(".", "/") / alias.name
+                is_module = path.with_suffix(".py").exists() or path.is_dir()
+                found.add(f"{node.module}.{alias.name}" if is_module else node.module)
+    return found
+
+
+def rule_of(package: str, file: str) -> tuple[str, set[str]]:
+    table = PACKAGES[package]
+    rule = table.get(file) or table.get(f"{Path(file).parent.as_posix()}/*")
+    assert rule is not None, f"{package}/{file}.py is in no layer: enter it in this test"
+    return rule
+
+
+@pytest.mark.parametrize(("package", "file"), files())
+def test_imports_keep_to_the_layers(package: str, file: str) -> None:
+    kind, allowed = rule_of(package, file)
+    for module in sorted(imports_of(package, file) - {"__future__"}):
+        top = module.partition(".")[0]
+        if top in STANDARD:
+            assert not (kind == PURE and top in IMPURE), f"{package}/{file}.py is pure, and imports {module}"
+        elif "*" in allowed:
+            assert not (package == "abraxas_py" and top == "gearbox"), f"{package}/{file}.py imports {module}"
+        else:
+            name = module.removeprefix(f"{package}.")
+            is_allowed = any(name == one or name.startswith(f"{one}.") for one in allowed)
+            assert is_allowed, f"{package}/{file}.py may not import {module}"
+
+
+def test_the_table_names_no_file_that_is_gone() -> None:
+    there = set(files())
+    for package, table in PACKAGES.items():
+        for file in table:
+            assert file.endswith("/*") or (package, file) in there, f"{package}/{file}.py"
