@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from time import perf_counter
 
@@ -32,12 +31,12 @@ STOP_TIMEOUT = 5.0
 
 NEXT = """\
 === {jobs} jobs done in {seconds:.1f} s; Gearbox goes on serving until you press Ctrl-C. In another terminal, try:
-      {prefix}g-client run demo/words {file}
+      {prefix}g-client run demo::words {file}
       {prefix}g-client status {id}
-      {prefix}g-client stats demo/checksum
+      {prefix}g-client stats demo::checksum
     and offer a method of your own:
-      {prefix}g-worker -I append my/echo echo hello
-      {prefix}g-client run my/echo world"""
+      {prefix}g-worker -I append my::echo echo hello
+      {prefix}g-client run my::echo world"""
 
 
 async def demonstrate(server: str) -> None:
@@ -46,7 +45,7 @@ async def demonstrate(server: str) -> None:
     err, out = Console(stderr=True, highlight=False), Console(highlight=False, soft_wrap=True)
     async with trio.open_nursery() as nursery:
         for method, command in WORKERS.items():
-            err.print(f"=== Starting a worker: g-worker -I append {method.replace('::', '/')} {' '.join(command)}")
+            err.print(f"=== Starting a worker: g-worker -I append {method} {' '.join(command)}")
             await nursery.start(_keep_worker, server, method, command)
         try:
             await _wait_for_workers(server)
@@ -64,23 +63,22 @@ async def _show(server: str, err: Console, out: Console) -> None:
             (await gearbox.queue(method, [str(file)]), method, file) for file in files for method in sorted(WORKERS)
         ]
         with Progress(*columns, console=err, disable=not err.is_terminal, transient=True) as progress:
-            done = partial(progress.advance, progress.add_task("jobs done", total=len(jobs)))
-            async with trio.open_nursery() as nursery:
-                for id, method, file in jobs:
-                    nursery.start_soon(_watch, gearbox, id, method, file, out, done)
+            bar = progress.add_task("jobs done", total=len(jobs))
+            for id, method, file in jobs:
+                result = await _result(gearbox, id)
+                progress.advance(bar)
+                out.print(f"    job {id:>4}  {method:<14}  {file.name:<12}  {result}", markup=False)
     prefix = "" if server.endswith(":4730") else f"GEARMAN_SERVER={server} "
     seconds = perf_counter() - started
     message = NEXT.format(jobs=len(jobs), seconds=seconds, prefix=prefix, file=files[0], id=jobs[0][0])
     err.print(message, soft_wrap=True, markup=False)
 
 
-async def _watch(gearbox: Gearbox, id: int, method: str, file: Path, out: Console, done: partial[None]) -> None:
+async def _result(gearbox: Gearbox, id: int) -> str:
     try:
-        result = str(await gearbox.watch(id)).split()[0]
+        return str(await gearbox.watch(id)).split()[0]
     except RpcError as error:
-        result = f"failed: {error}"
-    done()
-    out.print(f"    job {id:>4}  {method:<14}  {file.name:<12}  {result}", markup=False)
+        return f"failed: {error}"
 
 
 async def _keep_worker(server: str, method: str, command: Sequence[str], *, task_status: trio.TaskStatus[None]) -> None:
