@@ -9,7 +9,7 @@ of a job never become part of a text that a shell parses: `append` hands them to
 
 The child leads a session of its own, so that it and all it started can be killed as one group: when the job is
 cancelled, and when it prints more than its limit. Both of its outputs are read all the time, so that it never waits
-for us; of standard error only the last MiB is kept.
+for us; of standard error only the last MiB is kept, and in the data of a failure the last 64 KiB of both.
 
 A failure is data as well, in the form of an RPC error, which is how watchers get it: `{"code": 3, "message": "command
 exited with status 3", "data": {"status": 3, "signal": null, "stdout": "", "stderr": "..."}}`. `code` is what a shell
@@ -61,9 +61,11 @@ Command = str | tuple[str, ...]
 OUTPUT_LIMIT_BYTES = (
     16 * 2**20
 )  # of standard output; the whole of it is held in memory, several times over while decoded
-KEPT_BYTES = 2**20  # of each output in the data of a failure: what the original allowed altogether
+ERRORS_LIMIT_BYTES = 2**20  # of standard error, whose end is kept
+REMAINS_BYTES = 2**16  # of the end of each output in the data of a failure: it is for people to read
 LINGER = 5.0  # seconds for output to end after the command did: a child left behind in the background may hold it open
 REAP_TIMEOUT = 5.0  # seconds for a killed child to disappear; only one stuck in the kernel takes longer
+THREAD_BYTES = 2**20  # of output, from which on it is decoded in a thread
 CHUNK_BYTES = 65536  # what a pipe holds
 
 NOT_EXECUTABLE = 126  # POSIX, "Exit Status for Commands"
@@ -230,7 +232,7 @@ def _remains(exit: Exit) -> dict[str, Any]:
 
 
 def _end_of(output: bytes) -> str:
-    cut = max(0, len(output) - KEPT_BYTES)
+    cut = max(0, len(output) - REMAINS_BYTES)
     text = output[cut:].decode(errors="replace")
     return f"[{cut} bytes left out] {text}" if cut else text
 
@@ -324,7 +326,7 @@ async def execute(
         env=None if environment is None else dict(environment),
     )
     started(process.pid)
-    stdout, stderr = _Capture(output_limit_bytes), _Capture(KEPT_BYTES)
+    stdout, stderr = _Capture(output_limit_bytes), _Capture(ERRORS_LIMIT_BYTES)
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
@@ -387,7 +389,7 @@ async def run(
         )
     except (OSError, ValueError) as problem:
         return _not_started(invocation.argv, problem), None
-    if len(exit.stdout) > KEPT_BYTES:  # parsing takes long enough to keep the other jobs waiting
+    if len(exit.stdout) > THREAD_BYTES:  # parsing takes long enough to keep the other jobs waiting
         return await trio.to_thread.run_sync(decode, output, exit), exit
     return decode(output, exit), exit
 

@@ -2,7 +2,7 @@
 
 `inspect` writes as Node's `util.inspect` does, which the original used: what is nested more than two levels deep is
 `[Object]` or `[Array]`, a collection stands on one line if it fits into `WIDTH` columns, and arrays are cut after a
-hundred items. It is for reading; the other modes lose nothing.
+hundred items, texts in a collection after ten thousand characters. It is for reading; the other modes lose nothing.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ class Mode(Enum):
 WIDTH = 69  # columns of indentation and items on one line; 80, less what Node sets aside for brackets
 DEPTH = 2  # levels below the outermost that are shown
 MAX_ITEMS = 100  # of an array
+MAX_CHARACTERS = 10_000  # of a text
 
 IDENTIFIER = re.compile(r"[a-zA-Z_][a-zA-Z_0-9]*", re.ASCII)
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\\\ud800-\udfff]")
@@ -93,7 +94,7 @@ def _inspect(value: Any, level: int) -> str:
     items = [key + _inspect(inner, level + 1) for key, inner in _entries(value)]
     if isinstance(value, list) and len(value) > MAX_ITEMS:
         more = len(value) - MAX_ITEMS
-        items.append(f"... {more} more item{'s' if more > 1 else ''}")
+        items.append(_more(more, "item"))
     indentation = "  " * level
     if _fits(items, indentation):
         return f"{opening} {', '.join(items)} {closing}"
@@ -128,7 +129,13 @@ def _scalar(value: Any) -> str:
         case float():
             return _styled(_number(value), NUMBER)
         case _:
-            return _styled(_quoted(value), STRING)
+            text = _styled(_quoted(value[:MAX_CHARACTERS]), STRING)
+            more = len(value) - MAX_CHARACTERS
+            return text + _more(more, "character") if more > 0 else text
+
+
+def _more(count: int, what: str) -> str:
+    return f"... {count} more {what}{'s' if count > 1 else ''}"
 
 
 def _number(value: float) -> str:

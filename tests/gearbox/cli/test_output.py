@@ -55,6 +55,11 @@ def test_inspect_cuts_long_arrays() -> None:
     assert lines[-3:] == ["  99,", "  ... 2 more items", "]"]
 
 
+def test_inspect_cuts_long_texts() -> None:
+    assert inspect(["x" * 10_001]) == "[\n  '" + "x" * 10_000 + "'... 1 more character\n]"
+    assert render("x" * 10_001, Mode.INSPECT) == "x" * 10_001 + "\n"
+
+
 def test_inspect_colours_values_and_breaks_lines_as_without() -> None:
     assert inspect([1, "s", None, True], is_coloured=True) == (
         "[ \x1b[33m1\x1b[39m, \x1b[32m's'\x1b[39m, \x1b[1mnull\x1b[22m, \x1b[33mtrue\x1b[39m ]"
