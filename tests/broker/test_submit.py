@@ -1,0 +1,286 @@
+"""Submitting, coalescing, and what becomes of a job when its clients leave."""
+
+from __future__ import annotations
+
+import pytest
+from broker_stage import Stage, to
+
+from abraxas_py.protocol.packets import Type
+
+ONE, TWO, THREE = b"H:test:1", b"H:test:2", b"H:test:3"
+CLIENT, OTHER, WORKER = 1, 2, 9
+
+
+@pytest.mark.parametrize(
+    "type",
+    [
+        Type.SUBMIT_JOB,
+        Type.SUBMIT_JOB_BG,
+        Type.SUBMIT_JOB_HIGH,
+        Type.SUBMIT_JOB_HIGH_BG,
+        Type.SUBMIT_JOB_LOW,
+        Type.SUBMIT_JOB_LOW_BG,
+    ],
+)
+def test_each_submission_is_answered_by_the_handle(stage: Stage, type: Type) -> None:
+    assert stage.say(CLIENT, type, b"f", b"", b"x\0y") == [to(CLIENT, Type.JOB_CREATED, ONE)]
+
+
+def test_the_answer_comes_before_the_wake_up(stage: Stage) -> None:
+    stage.sleeper(WORKER, b"f")
+    assert stage.say(CLIENT, Type.SUBMIT_JOB, b"f", b"", b"") == [
+        to(CLIENT, Type.JOB_CREATED, ONE),
+        to(WORKER, Type.NOOP),
+    ]
+
+
+def test_priorities_are_served_in_order_and_first_come_first_served_within_one(stage: Stage) -> None:
+    for type, data in [
+        (Type.SUBMIT_JOB_LOW_BG, b"low"),
+        (Type.SUBMIT_JOB_BG, b"normal"),
+        (Type.SUBMIT_JOB_HIGH_BG, b"high"),
+        (Type.SUBMIT_JOB_HIGH_BG, b"high 2"),
+    ]:
+        stage.say(CLIENT, type, b"f", b"", data)
+    stage.worker(WORKER, b"f")
+    given = [stage.say(WORKER, Type.GRAB_JOB)[0].message.split()[2] for _ in range(4)]
+    assert given == [b"high", b"high 2", b"normal", b"low"]
+    assert stage.say(WORKER, Type.GRAB_JOB) == [to(WORKER, Type.NO_JOB)]
+
+
+def test_priority_is_global_across_functions_and_the_last_registered_comes_first_among_equals(stage: Stage) -> None:
+    stage.worker(WORKER, b"a", b"b")
+    stage.say(CLIENT, Type.SUBMIT_JOB_BG, b"a", b"", b"a")
+    stage.say(CLIENT, Type.SUBMIT_JOB_BG, b"b", b"", b"b")
+    stage.say(CLIENT, Type.SUBMIT_JOB_HIGH_BG, b"a", b"", b"a high")
+    given = [stage.say(WORKER, Type.GRAB_JOB)[0].message.split()[2] for _ in range(3)]
+    assert given == [b"a high", b"b", b"a"]
+
+
+def test_round_robin_lets_functions_take_turns(make_stage: type[Stage]) -> None:
+    stage = make_stage(round_robin=True)
+    stage.worker(WORKER, b"a", b"b")
+    for _ in range(2):
+        stage.say(CLIENT, Type.SUBMIT_JOB_BG, b"a", b"", b"a")
+        stage.say(CLIENT, Type.SUBMIT_JOB_BG, b"b", b"", b"b")
+    given = [stage.say(WORKER, Type.GRAB_JOB)[0].message.split()[2] for _ in range(4)]
+    assert given == [b"b", b"a", b"b", b"a"]
+
+
+# Coalescing
+
+
+def test_second_submit_with_same_unique_joins_the_first_job(stage: Stage) -> None:
+    stage.say(CLIENT, Type.SUBMIT_JOB, b"f", b"u", b"first")
+    assert stage.say(OTHER, Type.SUBMIT_JOB_HIGH, b"f", b"u", b"second") == [to(OTHER, Type.JOB_CREATED, ONE)]
+    stage.worker(WORKER, b"f")
+    assert stage.say(WORKER, Type.GRAB_JOB_UNIQ) == [to(WORKER, Type.JOB_ASSIGN_UNIQ, ONE, b"f", b"u", b"first")]
+    assert stage.say(WORKER, Type.WORK_COMPLETE, ONE, b"done") == [
+        to((CLIENT, OTHER), Type.WORK_COMPLETE, ONE, b"done")
+    ]
+
+
+def test_the_same_client_twice_gets_everything_twice(stage: Stage) -> None:
+    stage.say(CLIENT, Type.SUBMIT_JOB, b"f", b"u", b"")
+    stage.say(CLIENT, Type.SUBMIT_JOB, b"f", b"u", b"")
+    stage.worker(WORKER, b"f")
+    stage.say(WORKER, Type.GRAB_JOB)
+    assert stage.say(WORKER, Type.WORK_COMPLETE, ONE, b"") == [to((CLIENT, CLIENT), Type.WORK_COMPLETE, ONE, b"")]
+
+
+def test_a_unique_coalesces_within_its_function_only(stage: Stage) -> None:
+    stage.say(CLIENT, Type.SUBMIT_JOB, b"f", b"u", b"")
+    assert stage.say(CLIENT, Type.SUBMIT_JOB, b"g", b"u", b"") == [to(CLIENT, Type.JOB_CREATED, TWO)]
+
+
+def test_an_empty_unique_never_coalesces(stage: Stage) -> None:
+    stage.say(CLIENT, Type.SUBMIT_JOB, b"f", b"", b"")
+    assert stage.say(CLIENT, Type.SUBMIT_JOB, b"f", b"", b"") == [to(CLIENT, Type.JOB_CREATED, TWO)]
+
+
+def test_a_dash_as_unique_means_the_payload_is_the_key(stage: Stage) -> None:
+    stage.say(CLIENT, Type.SUBMIT_JOB, b"f", b"-", b"payload")
+    assert stage.say(CLIENT, Type.SUBMIT_JOB, b"f", b"-", b"payload") == [to(CLIENT, Type.JOB_CREATED, ONE)]
+    assert stage.say(CLIENT, Type.SUBMIT_JOB, b"f", b"-", b"other") == [to(CLIENT, Type.JOB_CREATED, TWO)]
+    assert stage.say(CLIENT, Type.SUBMIT_JOB, b"f", b"payload", b"") == [to(CLIENT, Type.JOB_CREATED, THREE)]
+
+
+def test_after_the_end_a_unique_starts_a_new_job(stage: Stage) -> None:
+    stage.say(CLIENT, Type.SUBMIT_JOB, b"f", b"u", b"")
+    stage.worker(WORKER, b"f")
+    stage.say(WORKER, Type.GRAB_JOB)
+    stage.say(WORKER, Type.WORK_COMPLETE, ONE, b"")
+    assert stage.say(CLIENT, Type.SUBMIT_JOB, b"f", b"u", b"") == [to(CLIENT, Type.JOB_CREATED, TWO)]
+
+
+def test_a_unique_of_64_bytes_arrives_whole_and_one_of_65_is_refused(stage: Stage) -> None:
+    stage.say(CLIENT, Type.SUBMIT_JOB, b"f", b"u" * 64, b"")
+    stage.worker(WORKER, b"f")
+    assert stage.say(WORKER, Type.GRAB_JOB_UNIQ) == [to(WORKER, Type.JOB_ASSIGN_UNIQ, ONE, b"f", b"u" * 64, b"")]
+    assert stage.say(CLIENT, Type.SUBMIT_JOB, b"f", b"u" * 65, b"") == [
+        to(CLIENT, Type.ERROR, b"ARGUMENT_TOO_LARGE", b"Unique value too large")
+    ]
+
+
+# Leaving
+
+
+def test_a_foreground_job_whose_last_client_leaves_is_gone_at_once(stage: Stage) -> None:
+    stage.say(CLIENT, Type.SUBMIT_JOB, b"f", b"u", b"")
+    assert stage.leave(CLIENT) == []
+    assert stage.ask(OTHER, b"status") == b"f\t0\t0\t0\n."
+    assert stage.broker.jobs == {}
+
+
+def test_a_foreground_job_stays_while_one_client_waits(stage: Stage) -> None:
+    stage.say(CLIENT, Type.SUBMIT_JOB, b"f", b"u", b"")
+    stage.say(OTHER, Type.SUBMIT_JOB, b"f", b"u", b"")
+    stage.leave(CLIENT)
+    stage.worker(WORKER, b"f")
+    stage.say(WORKER, Type.GRAB_JOB)
+    assert stage.say(WORKER, Type.WORK_COMPLETE, ONE, b"") == [to(OTHER, Type.WORK_COMPLETE, ONE, b"")]
+
+
+def test_a_running_job_without_clients_may_be_finished_in_peace(stage: Stage) -> None:
+    stage.say(CLIENT, Type.SUBMIT_JOB, b"f", b"u", b"")
+    stage.worker(WORKER, b"f")
+    stage.say(WORKER, Type.GRAB_JOB)
+    stage.leave(CLIENT)
+    assert stage.say(WORKER, Type.WORK_DATA, ONE, b"x") == []
+    assert stage.say(WORKER, Type.WORK_COMPLETE, ONE, b"") == []
+    assert stage.broker.jobs == {}
+
+
+def test_nobody_joins_an_abandoned_job_that_still_runs(stage: Stage) -> None:
+    """Defect G7: with gearmand the second client waits for ever if the worker dies."""
+    stage.say(CLIENT, Type.SUBMIT_JOB, b"f", b"u", b"")
+    stage.worker(WORKER, b"f")
+    stage.say(WORKER, Type.GRAB_JOB)
+    stage.leave(CLIENT)
+    assert stage.say(OTHER, Type.SUBMIT_JOB, b"f", b"u", b"") == [to(OTHER, Type.JOB_CREATED, TWO)]
+    stage.leave(WORKER)
+    assert list(stage.broker.jobs) == [TWO]
+
+
+def test_a_background_job_runs_whoever_leaves(stage: Stage) -> None:
+    stage.say(CLIENT, Type.SUBMIT_JOB_BG, b"f", b"u", b"")
+    stage.leave(CLIENT)
+    stage.worker(WORKER, b"f")
+    assert stage.say(WORKER, Type.GRAB_JOB) == [to(WORKER, Type.JOB_ASSIGN, ONE, b"f", b"")]
+
+
+def test_a_background_job_that_a_foreground_client_joined_and_left_still_runs(stage: Stage) -> None:
+    """Defect G2."""
+    stage.say(CLIENT, Type.SUBMIT_JOB_BG, b"f", b"u", b"")
+    stage.say(OTHER, Type.SUBMIT_JOB, b"f", b"u", b"")
+    stage.leave(OTHER)
+    stage.worker(WORKER, b"f")
+    assert stage.say(WORKER, Type.GRAB_JOB) == [to(WORKER, Type.JOB_ASSIGN, ONE, b"f", b"")]
+
+
+def test_a_background_submission_keeps_a_foreground_job_alive(stage: Stage) -> None:
+    """Defect G3."""
+    stage.say(CLIENT, Type.SUBMIT_JOB, b"f", b"u", b"")
+    stage.say(OTHER, Type.SUBMIT_JOB_BG, b"f", b"u", b"")
+    stage.leave(CLIENT)
+    assert list(stage.broker.jobs) == [ONE]
+
+
+def test_queues_do_not_grow_by_clients_that_come_and_go(stage: Stage) -> None:
+    for peer in range(100, 1_100):
+        stage.say(peer, Type.SUBMIT_JOB, b"f", b"", b"")
+        stage.leave(peer)
+    assert len(stage.broker.functions[b"f"].queues[1]._jobs) <= 65
+
+
+# Limits
+
+
+def test_maxqueue_counts_running_jobs_and_refuses_by_priority(stage: Stage) -> None:
+    assert stage.ask(CLIENT, b"maxqueue f 3 2 1") == b"OK\r"
+    refused = [to(CLIENT, Type.ERROR, b"QUEUE_ERROR", b"Job queue is full")]
+    stage.say(CLIENT, Type.SUBMIT_JOB_LOW_BG, b"f", b"low", b"")
+    stage.worker(WORKER, b"f")
+    stage.say(WORKER, Type.GRAB_JOB)
+    assert stage.say(CLIENT, Type.SUBMIT_JOB_LOW_BG, b"f", b"", b"") == refused
+    assert stage.say(CLIENT, Type.SUBMIT_JOB_LOW_BG, b"f", b"low", b"") == [to(CLIENT, Type.JOB_CREATED, ONE)]
+    assert stage.say(CLIENT, Type.SUBMIT_JOB_BG, b"f", b"", b"") == [to(CLIENT, Type.JOB_CREATED, TWO)]
+    assert stage.say(CLIENT, Type.SUBMIT_JOB_BG, b"f", b"", b"") == refused
+    assert stage.say(CLIENT, Type.SUBMIT_JOB_HIGH_BG, b"f", b"", b"") == [to(CLIENT, Type.JOB_CREATED, THREE)]
+    assert stage.ask(CLIENT, b"maxqueue f 0") == b"OK\r"
+    assert stage.say(CLIENT, Type.SUBMIT_JOB_LOW_BG, b"f", b"", b"") == [to(CLIENT, Type.JOB_CREATED, b"H:test:4")]
+
+
+@pytest.mark.parametrize("name", [b"a b", b"a\nb", b"a\tb", b"\x7f", b"f\r"])
+def test_names_that_could_forge_a_listing_are_refused(stage: Stage, name: bytes) -> None:
+    (effect,) = stage.say(CLIENT, Type.SUBMIT_JOB_BG, name, b"", b"")
+    assert effect.message.body.startswith(b"INVALID_FUNCTION_NAME\0")
+    (effect,) = stage.say(CLIENT, Type.CAN_DO, name)
+    assert effect.message.body.startswith(b"INVALID_FUNCTION_NAME\0")
+    assert stage.broker.functions == {}
+
+
+def test_names_may_be_taken_as_they_come_for_old_clients(make_stage: type[Stage]) -> None:
+    stage = make_stage(legacy_names=True)
+    assert stage.say(CLIENT, Type.SUBMIT_JOB_BG, b"a\nb c", b"", b"") == [to(CLIENT, Type.JOB_CREATED, ONE)]
+    assert stage.ask(CLIENT, b"status") == b"a\\x0ab c\t1\t0\t0\n."
+
+
+def test_an_empty_and_a_too_long_name_are_refused(stage: Stage) -> None:
+    (effect,) = stage.say(CLIENT, Type.SUBMIT_JOB_BG, b"", b"", b"")
+    assert effect.message.type is Type.ERROR
+    (effect,) = stage.say(CLIENT, Type.SUBMIT_JOB_BG, b"f" * 513, b"", b"")
+    assert effect.message.body.startswith(b"ARGUMENT_TOO_LARGE\0")
+
+
+def test_missing_separators_are_refused(stage: Stage) -> None:
+    (effect,) = stage.say(CLIENT, Type.SUBMIT_JOB, b"f", b"u")
+    assert effect.message.body.startswith(b"INVALID_PACKET\0")
+    assert stage.broker.jobs == {}
+
+
+# Later
+
+
+def test_an_epoch_job_is_known_at_once_and_wakes_a_sleeper_in_its_second(stage: Stage) -> None:
+    """Defect G11: gearmand wakes nobody for it."""
+    stage.sleeper(WORKER, b"f")
+    when = b"%d" % (stage.now + 10)
+    assert stage.say(CLIENT, Type.SUBMIT_JOB_EPOCH, b"f", b"u", when, b"x") == [to(CLIENT, Type.JOB_CREATED, ONE)]
+    assert stage.ask(CLIENT, b"status") == b"f\t1\t0\t1\n."
+    assert stage.say(OTHER, Type.SUBMIT_JOB_BG, b"f", b"u", b"") == [to(OTHER, Type.JOB_CREATED, ONE)]
+    assert stage.broker.deadline == stage.now + 10
+    assert stage.wait(9.9) == []
+    assert stage.wait(0.1) == [to(WORKER, Type.NOOP)]
+    assert stage.say(WORKER, Type.GRAB_JOB) == [to(WORKER, Type.JOB_ASSIGN, ONE, b"f", b"x")]
+
+
+@pytest.mark.parametrize("epoch", [b"0", b"-1", b"999999"])
+def test_an_epoch_in_the_past_runs_at_once(stage: Stage, epoch: bytes) -> None:
+    stage.say(CLIENT, Type.SUBMIT_JOB_EPOCH, b"f", b"", epoch, b"x")
+    stage.worker(WORKER, b"f")
+    assert stage.say(WORKER, Type.GRAB_JOB) == [to(WORKER, Type.JOB_ASSIGN, ONE, b"f", b"x")]
+
+
+@pytest.mark.parametrize("epoch", [b"", b"soon", b"1e9", b"1.5", b"253402300800", b"1700000000000000", b"9" * 23])
+def test_an_epoch_that_is_no_second_before_the_year_10000_is_refused(stage: Stage, epoch: bytes) -> None:
+    (effect,) = stage.say(CLIENT, Type.SUBMIT_JOB_EPOCH, b"f", b"", epoch, b"")
+    assert effect.message.type is Type.ERROR
+    assert stage.broker.jobs == {}
+
+
+def test_other_jobs_pass_an_epoch_job(stage: Stage) -> None:
+    stage.say(CLIENT, Type.SUBMIT_JOB_EPOCH, b"f", b"", b"2000000", b"later")
+    stage.say(CLIENT, Type.SUBMIT_JOB_LOW_BG, b"f", b"", b"now")
+    stage.worker(WORKER, b"f")
+    assert stage.say(WORKER, Type.GRAB_JOB) == [to(WORKER, Type.JOB_ASSIGN, TWO, b"f", b"now")]
+
+
+def test_a_reducer_comes_with_grab_job_all_only(stage: Stage) -> None:
+    for type in (Type.SUBMIT_REDUCE_JOB, Type.SUBMIT_REDUCE_JOB_BACKGROUND):
+        stage.say(CLIENT, type, b"f", b"", b"reduce", b"", b"x")
+    stage.say(CLIENT, Type.SUBMIT_JOB, b"f", b"", b"plain")
+    stage.worker(WORKER, b"f")
+    assert stage.say(WORKER, Type.GRAB_JOB_ALL) == [to(WORKER, Type.JOB_ASSIGN_ALL, ONE, b"f", b"", b"reduce", b"x")]
+    assert stage.say(WORKER, Type.GRAB_JOB_UNIQ) == [to(WORKER, Type.JOB_ASSIGN_UNIQ, TWO, b"f", b"", b"x")]
+    assert stage.say(WORKER, Type.GRAB_JOB_ALL) == [to(WORKER, Type.JOB_ASSIGN_UNIQ, THREE, b"f", b"", b"plain")]
