@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import docopt
 
-from abraxas_py import __version__
+from abraxas_py import __version__, parse_endpoint
 
 __all__ = ["ExitCode", "choose", "gearman_servers", "read_command_line", "run_tool", "usage_error"]
 
@@ -35,13 +35,16 @@ DEFAULT_SERVER = "127.0.0.1:4730"
 
 
 def gearman_servers(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """The addresses in GEARMAN_SERVER; several are parted by commas.
+    """The addresses in GEARMAN_SERVER; several are parted by commas. Raises InvalidEndpoint (a ValueError).
 
     >>> gearman_servers({"GEARMAN_SERVER": "a:4731, b"})
     ['a:4731', 'b']
     """
     named = [server.strip() for server in environment.get("GEARMAN_SERVER", "").split(",")]
-    return [server for server in named if server] or [DEFAULT_SERVER]
+    servers = [server for server in named if server] or [DEFAULT_SERVER]
+    for server in servers:
+        parse_endpoint(server)
+    return servers
 
 
 def read_command_line(manual: str, argv: Sequence[str], *, commands: Sequence[str] = ()) -> dict[str, Any] | ExitCode:

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import attrs
 import trio
 
-from abraxas_py import AbraxasError, ConnectionLost, JobError, Priority, Unavailable, parse_endpoint
+from abraxas_py import AbraxasError, ConnectionLost, JobError, Priority, Unavailable
 from gearbox.cli import ExitCode, gearman_servers, read_command_line, run_tool
 from gearbox.cli.arguments import method_name, parse_arguments
 from gearbox.cli.dates import iso, parse_date
@@ -62,7 +62,7 @@ Options:
   --retry-delay SECONDS  how long to wait before each retry
                                                            [number] [default: 1]
   --json, -J             the arguments are JSON                        [boolean]
-  -O MODE, --output MODE  how to print results
+  --output, -O MODE      how to print results
         [choices: "inspect", "json", "nl-json", "plain"] [default: inspect]
   --timeout SECONDS      give up waiting; the job itself goes on        [number]
   --quiet, -q            print results and errors only                 [boolean]
@@ -76,7 +76,8 @@ Arguments:
   a=true c         with -J     {"a": true, "c": null}
   '{"a":[1,true]}' with -J     {"a": [1, true]}; any one JSON value is itself
   '{"a":[1,true]}' without     the text "{\"a\":[1,true]}"
-Write -- before arguments that begin with a dash. In method names, / stands for \.
+Write -- before arguments that begin with a dash.
+In method names, / stands for \.
 
 Environment:
   GEARMAN_SERVER  where Gearman is: host:port, several with commas
@@ -388,19 +389,13 @@ def main(argv: Sequence[str]) -> int:
         return typed
     try:
         wanted = understand(typed, datetime.now(UTC))
-        servers = [_server(name) for name in gearman_servers()]
+        servers = gearman_servers()
     except ValueError as problem:
         print(f"g-client: {printable(str(problem))}; --help tells more", file=sys.stderr)
         return ExitCode.FAILED
     if os.environ.get("DEBUG"):
         configure_logging(os.environ["DEBUG"])
     return trio.run(converse, servers, wanted)
-
-
-def _server(name: str) -> str:
-    """The address as given, once it is known to be one. Raises InvalidEndpoint (a ValueError)."""
-    parse_endpoint(name)
-    return name
 
 
 def run() -> NoReturn:

@@ -34,12 +34,13 @@ Options:
 A table is a method: [Test.Foo.echo] defines Test\Foo::echo.
 
   [config]
-  reload_worker = true     # offer gearbox\reloadmw::UUID, which reloads the files
+  reload_worker = true     # offer gearbox\reloadmw::UUID: reloads the files
   stop_timeout = 30        # seconds for running jobs to end after TERM or INT
 
   [Test.Foo.echo]
-  command = "echo test"    # text: run by /bin/sh; ["program", "argument"]: directly
-  input = "append"         # stdin (default), append, prepend (not for text), ignore
+  command = "echo test"    # text: /bin/sh runs it; ["program", "word"]: directly
+  input = "append"         # stdin (default), append, prepend (not for text),
+                           # ignore
   output = "string"        # string (default), buffer, json, nl-json, ignore
   concurrency = 10         # jobs at the same time; 1 is the default, 0 disables
   log = "/var/log/echo"    # log every run to this file
@@ -89,8 +90,13 @@ def main(argv: Sequence[str]) -> int:
         return ExitCode.CONFIG if loaded.remarks else ExitCode.OK
     if not loaded.methods:
         console.complain("there is no method to work on")
+    try:
+        servers = gearman_servers()
+    except ValueError as problem:
+        console.complain(str(problem))
+        return ExitCode.FAILED
     configure_logging(os.environ.get("DEBUG", ""))
-    trio.run(partial(work, gearman_servers(), loaded, console, reload=load))
+    trio.run(partial(work, servers, loaded, console, reload=load))
     return ExitCode.OK
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -40,7 +41,7 @@ Options:
   --output-limit BYTES    how much a command may print; beyond it, it is killed
                            and its job fails   [number] [default: {OUTPUT_LIMIT_BYTES}]
   --stop-timeout SECONDS  how long running jobs have to end after TERM or INT;
-                           then they are killed             [number] [default: {STOP_TIMEOUT:g}]
+                           then they are killed           [number] [default: {STOP_TIMEOUT:g}]
 
 Options stand before the command; all that follows the command belongs to it.
 The command is run directly, not by a shell:  g-worker m -- sh -c 'echo "$1"' sh
@@ -61,12 +62,12 @@ Output, to the job's result:
   nl-json  each line parsed, collected in an array
   ignore   null
 
-A job fails when its command exits with another status than 0; its watchers get
-{{"code":STATUS,"message":...,"data":{{"status","signal","stdout","stderr"}}}}, where
-code is 128+N after signal N, 127 if there is no such program, 413 if it printed
-too much, 422 if the output is not in the declared form. The command finds
-GEARBOX_JOB_ID, GEARBOX_ATTEMPT and GEARBOX_METHOD in its environment. A job that
-does not come from g-core (g-client raw) gets its data as the RPC result itself.
+A job fails when its command exits with another status than 0. Its watchers get
+{{"code":STATUS,"message":...,"data":{{"status","signal","stdout","stderr"}}}}; code
+is 128+N after signal N, 127 if there is no such program, 413 if it printed too
+much, 422 if the output is not in the declared form. The command finds
+GEARBOX_JOB_ID, GEARBOX_ATTEMPT and GEARBOX_METHOD in its environment. A job
+that does not come from g-core (g-client raw) gets its data as the RPC result.
 
 Signals: TERM and INT finish what runs, then end; HUP reopens the log file.
 
@@ -123,6 +124,8 @@ def parse_typed(typed: dict[str, Any]) -> Config | str:
         if complaint:
             return complaint
     name = method_name(typed["<name/space::method>"])
+    if not name or not name.isprintable() or " " in name:
+        return f"not a method name: {name!r}"
     if "::" not in name:
         name = f"::{name}"  # as the original
     method = Method(
@@ -148,8 +151,13 @@ def main(argv: Sequence[str]) -> int:
     config = parse_typed(typed)
     if isinstance(config, str):
         return usage_error(MANUAL, config)
+    try:
+        servers = gearman_servers()
+    except ValueError as problem:
+        print(f"g-worker: {problem}", file=sys.stderr)
+        return ExitCode.FAILED
     configure_logging(os.environ.get("DEBUG", ""))
-    trio.run(work, gearman_servers(), config, Console(is_quiet=typed["--quiet"]))
+    trio.run(work, servers, config, Console(is_quiet=typed["--quiet"]))
     return ExitCode.OK
 
 
