@@ -140,7 +140,7 @@ class Task(Call):
     nothing: await the task for its end.
     """
 
-    __slots__ = ("_data", "_events", "_is_iterated", "_on_end", "handle", "result")
+    __slots__ = ("_events", "_is_iterated", "_on_end", "handle", "result")
 
     def __init__(self, request: bytes, deadline: float, on_end: Callable[[Task], None] | None) -> None:
         super().__init__(request, Type.JOB_CREATED, deadline)
@@ -148,7 +148,6 @@ class Task(Call):
         self.result: bytes | None = None  # once the job is complete
         self._on_end = on_end
         self._events: deque[Event] = deque()
-        self._data: list[bytes] = []
         self._is_iterated = False
 
     @property
@@ -163,9 +162,9 @@ class Task(Call):
             exchange.follow(self, packet.body)
             self._wake()
         elif type is Type.WORK_COMPLETE:
-            self._data.append(packet.split()[1])
-            self.result = self._data[0] if len(self._data) == 1 else b"".join(self._data)
-            self._data.clear()
+            last = packet.split()[1]
+            pieces = [] if self._is_iterated else [event.data for event in self._events if isinstance(event, Data)]
+            self.result = b"".join((*pieces, last)) if pieces else last
             self.end(None)
         elif type is Type.WORK_FAIL:
             self.end(JobFailed("the job failed"))
@@ -178,15 +177,12 @@ class Task(Call):
 
     def _note(self, packet: Packet) -> None:
         _, *arguments = packet.split()
-        if packet.type is Type.WORK_DATA and not self._is_iterated:
-            self._data += arguments
-        event: Event
         if packet.type is Type.WORK_STATUS:
-            event = Status(*arguments)
+            if self._events and not self._is_iterated and isinstance(self._events[-1], Status):
+                self._events.pop()  # nobody looks: only the last progress is worth keeping
+            self._events.append(Status(*arguments))
         else:
-            event = (Data if packet.type is Type.WORK_DATA else Warning)(*arguments)
-        if self._is_iterated or not isinstance(event, Data):
-            self._events.append(event)
+            self._events.append((Data if packet.type is Type.WORK_DATA else Warning)(*arguments))
         self._wake()
 
     def end(self, error: AbraxasError | None) -> None:
@@ -220,10 +216,7 @@ class Task(Call):
         return self.handle
 
     async def __aiter__(self) -> AsyncIterator[Event]:
-        if not self._is_iterated:
-            self._is_iterated = True
-            self._events.extendleft(Data(data) for data in reversed(self._data))
-            self._data.clear()
+        self._is_iterated = True
         while True:
             while self._events:
                 yield self._events.popleft()
@@ -387,9 +380,9 @@ class Client:
         finally:
             server.connection = None
             self._lose(server)
-            await connection.aclose()
             if self.on_disconnect is not None:
                 self.on_disconnect(server.name)
+            await connection.aclose()
 
     async def _write(self, server: _Server, connection: Connection) -> None:
         while True:

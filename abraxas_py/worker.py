@@ -353,9 +353,9 @@ class Worker:
                 nursery.cancel_scope.cancel()
         finally:
             self._lose(link)
-            await connection.aclose()
             if self.on_disconnect is not None:
                 self.on_disconnect(connection.name)
+            await connection.aclose()
 
     async def _write(self, link: _Link) -> None:
         while True:

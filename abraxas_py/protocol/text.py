@@ -33,6 +33,7 @@ OK = Line(b"OK\r")
 END = b"."
 
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+_CONNECTION = re.compile(rb"(\d+) (\S+) (.*?) :((?: \S+)*) ?")  # the address may be an IPv6 one
 _HTTP = re.compile(rb"(GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH|PRI) |host:", re.IGNORECASE)
 
 
@@ -85,9 +86,11 @@ class ConnectionStatus(NamedTuple):
 
     @classmethod
     def parse(cls, line: bytes) -> ConnectionStatus:
-        head, _, functions = line.partition(b" :")
-        fd, address, client_id = head.split(b" ", 2)
-        return cls(int(fd), address.decode(), client_id, tuple(functions.split()))
+        found = _CONNECTION.fullmatch(line)
+        if found is None:
+            raise RemoteProtocolError("INVALID_PACKET", f"not a row of workers: {line!r}")
+        fd, address, client_id, functions = found.groups()
+        return cls(int(fd), address.decode(errors="replace"), client_id, tuple(functions.split()))
 
 
 class JobRow(NamedTuple):

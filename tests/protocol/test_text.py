@@ -1,0 +1,50 @@
+"""The admin grammar, both directions."""
+
+from __future__ import annotations
+
+import doctest
+
+import pytest
+
+from abraxas_py import backoff, transport, worker
+from abraxas_py.errors import RemoteProtocolError, ServerError
+from abraxas_py.protocol import packets, text
+from abraxas_py.protocol.text import ConnectionStatus, FunctionStatus, JobRow, PriorityStatus
+from abraxas_py.protocol.wire import Line
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        FunctionStatus(b"f", 3, 1, 2),
+        PriorityStatus(b"f", 1, 2, 3, 4),
+        ConnectionStatus(7, "::1", b"id", (b"g", b"f")),
+        ConnectionStatus(7, "127.0.0.1", b"-", ()),
+        JobRow(b"H:1", 2, True, False),
+    ],
+)
+def test_rows_survive_the_wire(row: FunctionStatus | PriorityStatus | ConnectionStatus | JobRow) -> None:
+    assert type(row).parse(row.format()) == row
+
+
+def test_a_foreign_server_may_list_a_function_with_a_tab() -> None:
+    assert FunctionStatus.parse(b"a\tb\t1\t2\t3") == FunctionStatus(b"a\tb", 1, 2, 3)
+
+
+@pytest.mark.parametrize("line", [b"", b"f\t1\t2", b"f\tx\t1\t2"])
+def test_what_is_no_row_is_the_servers_fault(line: bytes) -> None:
+    with pytest.raises(RemoteProtocolError):
+        FunctionStatus.parse(line)
+
+
+def test_answers() -> None:
+    assert text.parse_answer(Line(b"OK 1.1.20")) == b"1.1.20"
+    assert text.parse_answer(Line(b"OK")) == b""
+    assert text.parse_answer(Line(b"1.13")) == b"1.13"
+    with pytest.raises(ServerError, match="UNKNOWN_COMMAND: Unknown server command"):
+        text.parse_answer(Line(b"ERR UNKNOWN_COMMAND Unknown+server+command"))
+
+
+@pytest.mark.parametrize("module", [text, packets, transport, worker, backoff])
+def test_the_examples_in_the_documentation_are_true(module: object) -> None:
+    assert doctest.testmod(module).failed == 0  # type: ignore[arg-type]

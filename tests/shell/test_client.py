@@ -1,0 +1,244 @@
+"""The client against a server in memory, on a clock that jumps."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+import trio.lowlevel
+import trio.testing
+
+import abraxas_py
+from abraxas_py import (
+    Client,
+    Connection,
+    ConnectionLost,
+    Data,
+    JobFailed,
+    JobRaised,
+    JobStatus,
+    LocalProtocolError,
+    Packet,
+    Priority,
+    Server,
+    ServerError,
+    Status,
+    Task,
+    Type,
+    Unavailable,
+    Warning,
+    open_client,
+)
+
+pytestmark = pytest.mark.usefixtures("autojump_clock")
+
+
+class Hand:
+    """A worker that is moved by hand."""
+
+    def __init__(self, server: Server) -> None:
+        self.connection = Connection(server.attach())
+
+    async def take(self, function: bytes) -> list[bytes]:
+        """Wait for a job; its handle and data."""
+        await self.connection.send(Packet(Type.CAN_DO, function), Packet(Type.PRE_SLEEP))
+        assert await self.connection.receive() == [Packet(Type.NOOP)]
+        await self.connection.send(Packet(Type.GRAB_JOB_UNIQ))
+        (assigned,) = await self.connection.receive()
+        assert isinstance(assigned, Packet)
+        return assigned.split()
+
+    async def say(self, type: Type, *arguments: bytes) -> None:
+        await self.connection.send(Packet.of(type, *arguments))
+
+
+async def test_a_task_is_iterated_for_events_and_awaited_for_its_result() -> None:
+    server = Server()
+    async with open_client(server.dial) as client:
+        task = client.submit("f", b"x")
+        hand = Hand(server)
+        handle, _, _, data = await hand.take(b"f")
+        assert data == b"x"
+        assert await task.created() == handle == task.handle
+        await hand.say(Type.WORK_STATUS, handle, b"1", b"2")
+        await hand.say(Type.WORK_DATA, handle, b"piece")
+        await hand.say(Type.WORK_WARNING, handle, b"careful")
+        await hand.say(Type.WORK_COMPLETE, handle, b"end")
+        assert [event async for event in task] == [Status(b"1", b"2"), Data(b"piece"), Warning(b"careful")]
+        assert await task == b"end"
+        assert task.done
+
+
+async def test_a_task_that_is_only_awaited_gives_all_the_data() -> None:
+    server = Server()
+    async with open_client(server.dial) as client:
+        task = client.submit(b"f")
+        hand = Hand(server)
+        handle, *_ = await hand.take(b"f")
+        await hand.say(Type.WORK_DATA, handle, b"a")
+        await hand.say(Type.WORK_DATA, handle, b"b")
+        await hand.say(Type.WORK_COMPLETE, handle, b"c")
+        assert await task == b"abc"
+        assert await task == b"abc"
+
+
+async def test_a_failed_job_raises_what_its_worker_said() -> None:
+    server = Server()
+    async with open_client(server.dial) as client:
+        failing, raising = client.submit("f"), client.submit("f")
+        hand = Hand(server)
+        handle, *_ = await hand.take(b"f")
+        await hand.say(Type.WORK_FAIL, handle)
+        handle, *_ = await hand.take(b"f")
+        await hand.say(Type.WORK_EXCEPTION, handle, b"oops")
+        with pytest.raises(JobFailed):
+            await failing
+        with pytest.raises(JobRaised, match="oops") as raised:
+            await raising
+        assert raised.value.data == b"oops"
+
+
+async def test_a_refused_job_raises_the_servers_error() -> None:
+    server = Server()
+    async with open_client(server.dial) as client:
+        with pytest.raises(ServerError, match="INVALID_FUNCTION_NAME"):
+            await client.submit("a b")
+        with pytest.raises(ServerError, match="INVALID_FUNCTION_NAME"):
+            await client.submit_bg("a b")
+        assert await client.echo(b"x") == b"x"
+
+
+async def test_on_end_is_called_exactly_once_however_a_job_ends() -> None:
+    server = Server()
+    ended: list[Task] = []
+    async with open_client(server.dial) as client:
+        done = client.submit("f", on_end=ended.append)
+        refused = client.submit("a b", on_end=ended.append)
+        hand = Hand(server)
+        handle, *_ = await hand.take(b"f")
+        await hand.say(Type.WORK_COMPLETE, handle, b"x")
+        await done
+        lost = client.submit("g", on_end=ended.append)
+        await lost.created()
+    assert ended == [refused, done, lost]
+    assert isinstance(lost.error, ConnectionLost)
+    assert (done.result, done.error) == (b"x", None)
+
+
+async def test_priorities_and_uniques_are_the_servers() -> None:
+    server = Server()
+    async with open_client(server.dial) as client:
+        client.submit("f", b"low", priority=Priority.LOW)
+        client.submit("f", b"high", unique=b"u", priority=Priority.HIGH)
+        joined = client.submit("f", b"never seen", unique=b"u")
+        await joined.created()
+        status = await client.get_status_unique(b"u")
+        assert status == JobStatus(True, False, b"0", b"0", 2)
+        assert await client.get_status(joined.handle) == JobStatus(True, False, b"0", b"0")
+        assert not (await client.get_status(b"H:nope")).known
+        hand = Hand(server)
+        handle, _, _, data = await hand.take(b"f")
+        assert data == b"high"
+        await hand.say(Type.WORK_COMPLETE, handle, b"y")
+        assert await joined == b"y"
+
+
+async def test_what_cannot_be_said_is_the_callers_fault() -> None:
+    async with open_client(Server().dial) as client:
+        for arguments in [("", b""), ("f" * 513, b""), ("a\0b", b"")]:
+            with pytest.raises(LocalProtocolError):
+                client.submit(*arguments)
+        with pytest.raises(LocalProtocolError):
+            client.submit("f", unique=b"u" * 65)
+
+
+# Connections that come and go
+
+
+class Line:
+    """A way to a server that can be cut and mended."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.is_up = True
+        self.streams: list[trio.abc.Stream] = []
+
+    async def dial(self) -> trio.abc.Stream:
+        if not self.is_up:
+            raise ConnectionLost("cannot connect to line: refused")
+        self.streams.append(self.server.attach())
+        return self.streams[-1]
+
+    async def cut(self) -> None:
+        self.is_up = False
+        await self.streams[-1].aclose()
+
+
+async def ready(client: Client) -> None:
+    await client.echo(b"")
+
+
+async def test_a_lost_connection_ends_the_jobs_that_were_sent_and_the_client_comes_back() -> None:
+    line = Line(Server())
+    log: list[str] = []
+    async with open_client(line.dial) as client:
+        client.on_connect = lambda name: log.append("up")
+        client.on_disconnect = lambda name: log.append("down")
+        task = client.submit("f")
+        await task.created()
+        await line.cut()
+        with pytest.raises(ConnectionLost, match="lost before the answer came"):
+            await task
+        later = client.submit("f")
+        await trio.sleep(60)
+        assert not later.done
+        line.is_up = True
+        assert await later.created()
+    assert log == ["up", "down", "up", "down"]
+
+
+async def test_a_job_that_cannot_be_sent_in_time_was_not_submitted() -> None:
+    line = Line(Server())
+    line.is_up = False
+    async with open_client(line.dial, submit_timeout=5) as client:
+        start = trio.current_time()
+        with pytest.raises(Unavailable, match="nothing was submitted"):
+            await client.submit("f")
+        assert trio.current_time() - start == pytest.approx(5)
+        line.is_up = True
+        await ready(client)
+    assert line.server.broker.functions == {}
+
+
+async def test_jobs_go_round_the_servers_that_live() -> None:
+    lines = [Line(Server()), Line(Server())]
+    async with open_client(lines[0].dial, lines[1].dial) as client:
+        await trio.sleep(1)
+        for _ in range(4):
+            await client.submit_bg("f")
+        assert [line.server.broker.functions[b"f"].total for line in lines] == [2, 2]
+        await lines[0].cut()
+        await trio.lowlevel.checkpoint()
+        for _ in range(4):
+            await client.submit_bg("f")
+        assert [line.server.broker.functions[b"f"].total for line in lines] == [2, 6]
+
+
+async def test_a_client_that_is_closed_leaves_nobody_waiting() -> None:
+    line = Line(Server())
+    line.is_up = False
+    async with open_client(line.dial) as client:
+        task = client.submit("f")
+    with pytest.raises(Unavailable):
+        await task
+
+
+async def test_a_job_can_be_iterated_after_its_end() -> None:
+    async with abraxas_py.serve() as server, open_client(server.dial) as client:
+        task = client.submit("f")
+        hand = Hand(server)
+        handle, *_ = await hand.take(b"f")
+        await hand.say(Type.WORK_DATA, handle, b"a")
+        await hand.say(Type.WORK_FAIL, handle)
+        assert [event async for event in task] == [Data(b"a")]
+        with pytest.raises(JobFailed):
+            await task

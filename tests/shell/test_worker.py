@@ -1,0 +1,231 @@
+"""The worker against a server in memory, on a clock that jumps."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from abraxas_py import (
+    Assigned,
+    ConnectionLost,
+    JobFailed,
+    JobRaised,
+    LocalProtocolError,
+    Options,
+    Server,
+    Worker,
+    open_admin,
+    open_client,
+)
+
+pytestmark = pytest.mark.usefixtures("autojump_clock")
+
+
+async def test_what_a_handler_returns_is_the_result() -> None:
+    server = Server()
+
+    async def reverse(job: Assigned) -> bytes:
+        return job.data[::-1]
+
+    async def text(job: Assigned) -> str:
+        return "ü"
+
+    async def nothing(job: Assigned) -> None:
+        job.send_data(b"said before")
+
+    worker = Worker(server.dial, client_id="w")
+    worker.add("reverse", reverse)
+    worker.add("text", text)
+    worker.add(b"nothing", nothing)
+    async with open_client(server.dial) as client, trio.open_nursery() as nursery:
+        await nursery.start(worker.run)
+        assert await client.submit("reverse", b"abc") == b"cba"
+        assert await client.submit("text") == "ü".encode()
+        assert await client.submit("nothing") == b"said before"
+        async with open_admin(server.dial) as admin:
+            assert [(row.function, row.workers) for row in await admin.status()] == [
+                (b"reverse", 1),
+                (b"text", 1),
+                (b"nothing", 1),
+            ]
+            assert b"w" in [row.client_id for row in await admin.workers()]
+        worker.stop()
+
+
+async def test_what_a_handler_raises_ends_the_job() -> None:
+    server = Server()
+
+    async def fail(job: Assigned) -> None:
+        raise {b"fail": JobFailed("no"), b"raise": JobRaised(b"data"), b"break": ValueError("bad")}[job.data]
+
+    worker = Worker(server.dial)
+    worker.add("f", fail)
+    async with open_client(server.dial) as client, trio.open_nursery() as nursery:
+        await nursery.start(worker.run)
+        with pytest.raises(JobFailed):
+            await client.submit("f", b"fail")
+        with pytest.raises(JobRaised, match="data"):
+            await client.submit("f", b"raise")
+        with pytest.raises(JobRaised, match="ValueError: bad"):
+            await client.submit("f", b"break")
+        nursery.cancel_scope.cancel()
+
+
+async def test_no_more_jobs_at_once_than_there_are_slots_over_all_servers() -> None:
+    servers = [Server(), Server()]
+    running, most = 0, 0
+
+    async def slow(job: Assigned) -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await trio.sleep(1)
+        running -= 1
+
+    worker = Worker(*(server.dial for server in servers), max_jobs=3)
+    worker.add("f", slow)
+    async with (
+        open_client(servers[0].dial) as one,
+        open_client(servers[1].dial) as other,
+        trio.open_nursery() as nursery,
+    ):
+        await nursery.start(worker.run)
+        start = trio.current_time()
+        for task in [client.submit("f") for client in (one, other) for _ in range(6)]:
+            await task
+        assert most == 3
+        assert trio.current_time() - start == pytest.approx(4)
+        nursery.cancel_scope.cancel()
+
+
+async def test_thousands_of_jobs_are_held_at_once_without_tasks() -> None:
+    server = Server()
+    held: list[Assigned] = []
+    worker = Worker(server.dial, max_jobs=100_000)
+    worker.take("f", held.append)
+    async with open_client(server.dial) as client, trio.open_nursery() as nursery:
+        await nursery.start(worker.run)
+        tasks = [client.submit("f", b"%d" % n) for n in range(5_000)]
+        await trio.sleep(1)
+        assert len(held) == 5_000
+        for job in held:
+            job.complete(job.data)
+        assert [await task for task in tasks] == [b"%d" % n for n in range(5_000)]
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_function_that_is_added_while_the_worker_sleeps_finds_what_waited() -> None:
+    server = Server()
+    worker = Worker(server.dial)
+    worker.take("f", lambda job: job.complete())
+    async with open_client(server.dial) as client, trio.open_nursery() as nursery:
+        await nursery.start(worker.run)
+        task = client.submit("g")
+        await task.created()
+        await trio.sleep(1)
+        worker.take("g", lambda job: job.complete(b"found"))
+        assert await task == b"found"
+        worker.remove("g")
+        await trio.sleep(1)
+        assert [function.workers for function in server.broker.functions.values()] == [1, 0]
+        nursery.cancel_scope.cancel()
+
+
+async def test_stop_lets_running_jobs_finish_and_run_return() -> None:
+    server = Server()
+
+    async def slow(job: Assigned) -> bytes:
+        await trio.sleep(10)
+        return b"done"
+
+    worker = Worker(server.dial)
+    worker.add("f", slow)
+    async with open_client(server.dial) as client:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(worker.run)
+            first, second = client.submit("f"), client.submit("f")
+            await trio.sleep(1)
+            worker.stop()
+        assert await first == b"done"
+        assert not second.done
+
+
+async def test_after_a_lost_connection_jobs_are_marked_and_functions_registered_anew() -> None:
+    server = Server()
+    streams: list[trio.abc.Stream] = []
+
+    async def dial() -> trio.abc.Stream:
+        if len(streams) == 1:
+            streams.append(streams[0])
+            raise ConnectionLost("not yet")
+        streams.append(server.attach())
+        return streams[-1]
+
+    held: list[Assigned] = []
+    log: list[str] = []
+    worker = Worker(dial, max_jobs=2)
+    worker.take("f", held.append)
+    worker.on_connect = lambda name: log.append("up")
+    worker.on_disconnect = lambda name: log.append("down")
+    async with open_client(server.dial) as client, trio.open_nursery() as nursery:
+        await nursery.start(worker.run)
+        task = client.submit("f")
+        await trio.sleep(1)
+        (job,) = held
+        job.on_lost = lambda: log.append("lost")
+        await streams[-1].aclose()
+        await trio.sleep(5)
+        assert log == ["up", "lost", "down", "up"]
+        assert job.lost
+        job.send_data(b"into the void")
+        job.complete(b"into the void")
+        held[1].complete(b"second run")
+        assert await task == b"second run"
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_job_ends_once() -> None:
+    server = Server()
+
+    def twice(job: Assigned) -> None:
+        job.complete()
+        job.complete()
+
+    caught: list[bool] = []
+
+    async def after(job: Assigned) -> None:
+        job.fail()
+        with pytest.raises(LocalProtocolError, match="has ended"):
+            job.warn(b"")
+        caught.append(job.is_ended)
+
+    worker = Worker(server.dial)
+    worker.take("twice", twice)
+    worker.add("after", after)
+    async with open_client(server.dial) as client, trio.open_nursery() as nursery:
+        await nursery.start(worker.run)
+        assert await client.submit("twice") == b""
+        with pytest.raises(JobFailed):
+            await client.submit("after")
+        assert caught == [True]
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_time_limit_is_the_servers_to_keep() -> None:
+    server = Server(Options(fail_on_timeout=True))
+
+    async def slow(job: Assigned) -> bytes:
+        await trio.sleep(10)
+        return b"late"
+
+    worker = Worker(server.dial)
+    worker.add("f", slow, timeout=1.5)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.serve)
+        async with open_client(server.dial) as client:
+            await nursery.start(worker.run)
+            start = trio.current_time()
+            with pytest.raises(JobFailed):
+                await client.submit("f")
+            assert trio.current_time() - start == pytest.approx(1.5, abs=0.05)
+        nursery.cancel_scope.cancel()
