@@ -136,8 +136,8 @@ def understand(typed: Mapping[str, Any], now: datetime) -> Wanted:
         if typed[option] not in choices:
             raise Complaint(f"invalid value for {option}: {typed[option]} (choose from {', '.join(choices)})")
     words = list(typed["<arguments>"])
-    if "--" in words[:1]:  # after the method, where docopt leaves it in place
-        words = words[1:]
+    if "--" in words and not typed["--"]:  # docopt takes it away in the place that the usage shows
+        words.remove("--")
     method = typed["<name/space::method>"]
     after = typed["--after"]
     return Wanted(

@@ -38,7 +38,7 @@ A table is a method: [Test.Foo.echo] defines Test\Foo::echo.
   stop_timeout = 30        # seconds for running jobs to end after TERM or INT
 
   [Test.Foo.echo]
-  command = "echo test"    # text: /bin/sh runs it; ["program", "word"]: directly
+  command = "echo test"    # text: run by /bin/sh; ["program", "word"]: not
   input = "append"         # stdin (default), append, prepend (not for text),
                            # ignore
   output = "string"        # string (default), buffer, json, nl-json, ignore

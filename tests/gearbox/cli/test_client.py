@@ -1,0 +1,268 @@
+"""g-client against a real Gearman server: what it sends, what it prints, and that it never hangs without a word."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import trio
+
+from abraxas_py import Assigned, Worker
+from gearbox import rpc
+from gearbox.cli import client, lookout
+from gearbox.errors import RpcError
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def g_client(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs the tool in a thread of its own; its exit code and both outputs, with times taken out."""
+
+    async def run(address: str, *argv: str) -> tuple[int, str, str]:
+        monkeypatch.setenv("GEARMAN_SERVER", address)
+        monkeypatch.setenv("NO_COLOR", "1")
+        code = await trio.to_thread.run_sync(client.main, argv)
+        captured = capsys.readouterr()
+        errors = "".join(
+            "=== Took Nms\n" if line.startswith("=== Took ") and line.endswith("ms\n") else line
+            for line in captured.err.splitlines(keepends=True)
+        )
+        return code, captured.out, errors
+
+    return run
+
+
+async def test_queue_prints_the_id_alone_on_standard_output(open_gearman: Any, g_client: Run) -> None:
+    async with open_gearman({"queue": lambda params: 89}) as gearman:
+        assert await g_client(gearman.address, "queue", "cl/echo::x", "a") == (
+            0,
+            "89\n",
+            "==> Queueing cl\\echo::x with normal priority\n==> Arguments: [ 'a' ]\n=== Took Nms\n<== Job ID: ",
+        )
+        assert await g_client(gearman.address, "queue", "-q", "cl/echo::x", "a") == (0, "89\n", "")
+    (params, _) = gearman.params_of("queue")
+    assert params.pop("submit_token")
+    assert params == {
+        "name": "cl\\echo::x",
+        "args": ["a"],
+        "priority": "normal",
+        "max_retries": 0,
+        "retry_delay": 1,
+    }
+
+
+async def test_every_option_of_a_job_reaches_the_core(open_gearman: Any, g_client: Run) -> None:
+    async with open_gearman({"queue": lambda params: 1}) as gearman:
+        options = ["-P", "low", "-D", "once", "--after", "2026-12-01T09:00", "--after-job", "5", "--before-job", "6"]
+        retries = ["--retries", "3", "--retry-delay", "0.5"]
+        code, _, errors = await g_client(
+            gearman.address, "queue", *options, *retries, "-J", "a::b", "x=[1]", "--", "-y"
+        )
+    assert code == 0
+    assert "==> After 2026-12-01T09:00:00.000Z\n" in errors
+    (params,) = gearman.params_of("queue")
+    del params["submit_token"]
+    assert params == {
+        "name": "a::b",
+        "args": {"x": [1], "-y": None},
+        "priority": "low",
+        "dedupe": "once",
+        "after_date": "2026-12-01T09:00:00.000Z",
+        "after_id": 5,
+        "before_id": 6,
+        "max_retries": 3,
+        "retry_delay": 0.5,
+    }
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        (["--", "a::b", "-x", "--", "y"], ["-x", "--", "y"]),
+        (["a::b", "--", "-x", "--", "y"], ["-x", "--", "y"]),
+        (["a::b", "w", "--", "-x", "--"], ["w", "-x", "--"]),
+        (["a::b", "-1", "2.5", "-"], ["-1", "2.5", "-"]),
+        (["a::b", "run", "queue"], ["run", "queue"]),
+    ],
+)
+async def test_arguments_that_look_like_options(
+    argv: list[str], expected: list[str], open_gearman: Any, g_client: Run
+) -> None:
+    async with open_gearman({"queue": lambda params: 1}) as gearman:
+        assert await g_client(gearman.address, "queue", "-q", *argv) == (0, "1\n", "")
+    assert [params["args"] for params in gearman.params_of("queue")] == [expected]
+
+
+async def test_run_queues_and_watches(open_gearman: Any, g_client: Run) -> None:
+    async with open_gearman({"queue": lambda params: 74, "watch": lambda params: "a b c\n"}) as gearman:
+        assert await g_client(gearman.address, "run", "cl/echo::x", "a", "b", "c") == (
+            0,
+            "a b c\n\n",
+            "==> Queueing cl\\echo::x with normal priority\n==> Arguments: [ 'a', 'b', 'c' ]\n=== Took Nms\n"
+            "==> Watching job 74\n=== Took Nms\n",
+        )
+    assert gearman.params_of("watch") == [{"id": 74}]
+
+
+async def test_the_error_of_a_job_is_shown_and_is_exit_code_1(open_gearman: Any, g_client: Run) -> None:
+    error = RpcError(42, "m\x1b[1m", {"k": 1})
+    async with open_gearman({"watch": lambda params: error}) as gearman:
+        assert await g_client(gearman.address, "watch", "7") == (
+            1,
+            "",
+            "==> Watching job 7\n<== Received an error\ncode: 42\nmessage: m\\x1b[1m\ndata: { k: 1 }\n=== Took Nms\n",
+        )
+        assert await g_client(gearman.address, "watch", "-q", "7") == (
+            1,
+            "",
+            "code: 42\nmessage: m\\x1b[1m\ndata: { k: 1 }\n",
+        )
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [("inspect", "[ 1, null ]\n"), ("json", "[1,null]\n"), ("nl-json", "1\nnull\n"), ("plain", "[1,null]\n")],
+)
+async def test_output_modes(mode: str, expected: str, open_gearman: Any, g_client: Run) -> None:
+    async with open_gearman({"watch": lambda params: [1, None]}) as gearman:
+        assert await g_client(gearman.address, "watch", "-q", "-O", mode, "7") == (0, expected, "")
+
+
+async def test_status_and_stats_print_what_the_core_says(open_gearman: Any, g_client: Run) -> None:
+    answers = {"status": lambda params: [{"id": id} for id in params], "stats": lambda params: params}
+    async with open_gearman(answers) as gearman:
+        assert await g_client(gearman.address, "status") == (0, "[]\n", "")
+        assert await g_client(gearman.address, "status", "1", "3", "-O", "json") == (0, '[{"id":1},{"id":3}]\n', "")
+        assert await g_client(gearman.address, "stats", "a/b::c") == (0, "{ method: 'a\\\\b::c' }\n", "")
+
+
+async def test_raw_calls_the_core_and_any_worker(open_gearman: Any, g_client: Run) -> None:
+    async def echo(job: Assigned) -> bytes:
+        request = rpc.parse_request(job.data, "a\\b::echo")
+        assert isinstance(request, rpc.Request)
+        return rpc.result(request.id, request.params)
+
+    async with open_gearman({"status": lambda params: params}) as gearman, trio.open_nursery() as nursery:
+        worker = Worker(gearman.address)
+        worker.add("a\\b::echo", echo)
+        await nursery.start(worker.run)
+        assert await g_client(gearman.address, "raw", "gearbox/core::status", "-J", "[1]") == (
+            0,
+            "[ 1 ]\n",
+            "==> Running gearbox\\core::status with normal priority\n==> Arguments: [ 1 ]\n=== Took Nms\n",
+        )
+        assert await g_client(gearman.address, "raw", "-q", "-J", "a/b::echo", "null") == (0, "null\n", "")
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_worker_that_fails_the_gearman_job_is_an_error(open_gearman: Any, g_client: Run) -> None:
+    async def fail(job: Assigned) -> None:
+        job.fail()
+
+    async with open_gearman({}) as gearman, trio.open_nursery() as nursery:
+        worker = Worker(gearman.address)
+        worker.add("a::b", fail)
+        await nursery.start(worker.run)
+        code, output, errors = await g_client(gearman.address, "raw", "a::b")
+        assert (code, output) == (1, "")
+        assert "<== Received an error\nmessage: the job failed\n" in errors
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_unreachable_server_is_named_within_seconds(g_client: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "CONNECT_TIMEOUT", 0.3)
+    started = time.monotonic()
+    assert await g_client("127.0.0.1:1", "run", "-q", "a::b") == (
+        69,
+        "",
+        "g-client: cannot reach Gearman at 127.0.0.1:1 within 0.3 s; "
+        "start the daemon there with g-core, or name another server: GEARMAN_SERVER=host:port\n",
+    )
+    assert time.monotonic() - started < 3
+
+
+async def test_a_gearman_without_a_core_is_told_and_given_up(
+    open_gearman: Any, g_client: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookout, "INTERVAL", 0.05)
+    monkeypatch.setattr(lookout, "HINT_AFTER", 0.1)
+    monkeypatch.setattr(client, "CORE_PATIENCE", 0.3)
+    async with open_gearman({}) as gearman:
+        for argv, method in (
+            (["status"], "status"),
+            (["watch", "-q", "1"], "watch"),
+            (["queue", "-q", "a::b"], "queue"),
+        ):
+            assert await g_client(gearman.address, *argv) == (
+                69,
+                "",
+                f"=== Gearman at {gearman.address} has no worker for gearbox\\core::{method}: "
+                "is g-core running and connected to it?\n",
+            )
+
+
+async def test_raw_on_an_unknown_method_says_that_it_waits_and_for_what(
+    open_gearman: Any, g_client: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookout, "INTERVAL", 0.05)
+    monkeypatch.setattr(lookout, "HINT_AFTER", 0.1)
+    async with open_gearman({}) as gearman:
+        assert await g_client(gearman.address, "raw", "-q", "--timeout", "0.5", "no/such::method") == (
+            75,
+            "",
+            "=== No worker offers no\\such::method now; waiting for one\ng-client: no answer within 0.5 s\n",
+        )
+
+
+async def test_a_timeout_names_the_job_that_goes_on(open_gearman: Any, g_client: Run) -> None:
+    answers = {"queue": lambda params: 208, "watch": lambda params: trio.Event()}
+    async with open_gearman(answers) as gearman:
+        for argv in (["run", "-q", "a::b"], ["watch", "-q", "208"]):
+            assert await g_client(gearman.address, *argv, "--timeout", "0.5") == (
+                75,
+                "",
+                "g-client: no answer within 0.5 s; the job goes on: g-client watch 208\n",
+            )
+
+
+async def test_watching_goes_on_when_the_server_was_restarted(open_gearman: Any, g_client: Run) -> None:
+    outcome: list[Any] = []
+
+    async def watch(address: str) -> None:
+        outcome.append(await g_client(address, "watch", "-q", "5"))
+
+    async with trio.open_nursery() as nursery:
+        async with open_gearman({"watch": lambda params: trio.Event()}) as gearman:
+            nursery.start_soon(watch, gearman.address)
+            while not gearman.calls:  # noqa: ASYNC110
+                await trio.sleep(0.01)
+        async with serving_again(gearman.address):
+            while not outcome:  # noqa: ASYNC110
+                await trio.sleep(0.01)
+    assert outcome == [(0, "done\n", "=== Lost the connection, watching on\n")]
+
+
+def serving_again(address: str) -> Any:
+    """A second server at the address of one that has ended."""
+    from contextlib import asynccontextmanager
+
+    from abraxas_py import serve
+
+    async def watch(job: Assigned) -> bytes:
+        request = rpc.parse_request(job.data, "gearbox\\core::watch")
+        assert isinstance(request, rpc.Request)
+        return rpc.result(request.id, "done")
+
+    @asynccontextmanager
+    async def again() -> Any:
+        async with serve(address), trio.open_nursery() as nursery:
+            worker = Worker(address)
+            worker.add("gearbox\\core::watch", watch)
+            await nursery.start(worker.run)
+            yield
+            nursery.cancel_scope.cancel()
+
+    return again()
