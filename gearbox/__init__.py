@@ -1,1 +1,31 @@
-"""Gearbox: scheduling, dependencies, retries and an audit trail on top of Gearman."""
+"""Gearbox: scheduling, dependencies, retries and an audit trail on top of Gearman.
+
+A job is a row. It moves through these statuses, and every move is one transaction with its entry in the audit:
+
+    queue() ──> waiting ──gates open──> ready ──claimed──> running ──ended──> almost-done ──data──> complete
+                  ^  │                   │                  │ │ ^               │
+                  │  │ a dependency      │ its dedupe       │ │ └─found again─┐ │ no data
+                  │  │ failed            │ runs             │ │               │ │
+                  │  v                   v                  │ └──lost──> missing <┘
+                  │ errored           duplicate             │               │
+                  └──────────── retry ──────────────────────┴───────────────┴──> errored
+
+`open_gearbox` is the way in for Python programs. The parts, from the inside out: `job` (nouns), `rules` (decisions,
+pure), `steps` (what a transaction does), `store` (SQL), `core` (the shell that runs them), `methods` (the RPC surface),
+`daemon` (all of it as `g-core`).
+"""
+
+from gearbox.client import Gearbox, open_gearbox
+from gearbox.errors import Code, ConfigError, GearboxError, RpcError, StoreBusy, StoreError, StoreFull
+
+__all__ = [
+    "Code",
+    "ConfigError",
+    "Gearbox",
+    "GearboxError",
+    "RpcError",
+    "StoreBusy",
+    "StoreError",
+    "StoreFull",
+    "open_gearbox",
+]
