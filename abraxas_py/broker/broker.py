@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable
 from math import inf
 
-from abraxas_py.broker import commands
+from abraxas_py.broker import commands, schedule
 from abraxas_py.broker.effects import Effect
 from abraxas_py.broker.model import Job, JobState, Peer
 from abraxas_py.broker.state import State
@@ -83,6 +83,12 @@ class Broker(State):
             raise RemoteProtocolError("INVALID_ARGUMENT", "The epoch must be in seconds, up to the year 9999")
         self.admit(peer, function, unique, data, Priority.NORMAL, True, now, due_at=int(epoch))
 
+    def _submit_sched(self, peer: Peer, packet: Packet, now: float) -> None:
+        function, unique, *fields, data = packet.split()
+        plan = schedule.parse(fields)
+        due_at = schedule.next_due(plan, now)
+        self.admit(peer, function, unique, data, Priority.NORMAL, True, now, due_at=due_at, schedule=plan)
+
     # Workers
 
     def _can_do(self, peer: Peer, packet: Packet, now: float) -> None:
@@ -146,19 +152,19 @@ class Broker(State):
         if job is not None:
             if len(packet.body) == len(job.handle):  # Perl's worker, for an empty result
                 packet = Packet(Type.WORK_COMPLETE, job.handle + b"\0")
-            self.complete(job, packet)
+            self.complete(job, packet, now)
 
     def _work_fail(self, peer: Peer, packet: Packet, now: float) -> None:
         job = self.held(peer, packet)
         if job is not None:
-            self.fail(job)
+            self.fail(job, now)
 
     def _work_exception(self, peer: Peer, packet: Packet, now: float) -> None:
         job = self.held(peer, packet)
         if job is not None:
             if len(packet.body) == len(job.handle):
                 raise RemoteProtocolError("INVALID_PACKET", f"{packet.type.name} takes 2 arguments")
-            self.raise_exception(job, packet)
+            self.raise_exception(job, packet, now)
 
     # Questions
 
@@ -201,6 +207,7 @@ Handler = Callable[[Broker, Peer, Packet, float], None]
 _LISTED: dict[Type, Handler] = {
     **dict.fromkeys(SUBMISSIONS.values(), Broker._submit),
     Type.SUBMIT_JOB_EPOCH: Broker._submit_epoch,
+    Type.SUBMIT_JOB_SCHED: Broker._submit_sched,
     Type.SUBMIT_REDUCE_JOB: Broker._submit_reduce,
     Type.SUBMIT_REDUCE_JOB_BACKGROUND: Broker._submit_reduce,
     Type.CAN_DO: Broker._can_do,

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from math import inf
 
+from abraxas_py.broker.schedule import Schedule
 from abraxas_py.broker.timers import Timer
 from abraxas_py.protocol.packets import Priority
 
@@ -38,6 +39,7 @@ class Options:
     wakeup_timeout: float = 0.1  # seconds: a worker that has not grabbed so long after its NOOP costs nobody a job
     has_exceptions: bool = False  # forward WORK_EXCEPTION to clients that did not ask for it
     fail_on_timeout: bool = False  # a job over its CAN_DO_TIMEOUT fails, instead of going to another worker
+    max_payload_bytes: int = 512 * 1024 * 1024  # of all jobs together; beyond it submissions are refused
     legacy_names: bool = False  # take function names with control characters and spaces, which can forge admin tables
     verbose: str = "ERROR"  # what the admin command `verbose` answers
     version: str = "1.1.20"  # what `version` answers: the gearmand that clients take us for
@@ -85,6 +87,7 @@ class Job:
         "priority",
         "reducer",
         "retries",
+        "schedule",
         "state",
         "timer",
         "unique",
@@ -102,7 +105,8 @@ class Job:
         self.reducer: bytes | None = None  # given to workers that grab with GRAB_JOB_ALL
         self.priority = priority
         self.is_background = is_background  # runs whoever leaves
-        self.clients: tuple[int, ...] = ()  # the peers that wait for it, one entry for each of their submissions
+        self.clients: list[int] | tuple[()] = ()  # the peers that wait for it, one for each submission
+        self.schedule: Schedule | None = None  # of a recurring job: after each run it is DELAYED again
         self.state = JobState.ENDED  # until it is put somewhere
         self.worker: Peer | None = None  # who runs it
         self.numerator = b"0"  # progress, as its worker reported it

@@ -6,7 +6,8 @@ and no chance in here.
 A job's life
     admit -> [DELAYED ->] QUEUED -> RUNNING -> ENDED. `_enqueue` is the only way into a queue, `take` the only way out
     to a worker, `_end` the only end that clients hear of, `_forget` the only exit from the indexes. A lost worker's job
-    goes through `_lose`: back to the *tail* of its queue, or to its end.
+    goes through `_lose`: back to the *tail* of its queue, or to its end. A recurring job (SUBMIT_JOB_SCHED) keeps its
+    handle: at the end of each run its clients are dismissed and it is DELAYED again, so no two runs of it overlap.
 
 Coalescing
     is per (function, unique) while a job is known: whoever submits the same key joins it, gets the same handle, and
@@ -35,6 +36,7 @@ from math import inf
 
 from abraxas_py.broker.effects import Close, Effect, Send, Stop
 from abraxas_py.broker.model import Function, Job, JobState, Options, Origin, Peer, WorkerState
+from abraxas_py.broker.schedule import Schedule, next_due
 from abraxas_py.broker.timers import Timers
 from abraxas_py.errors import RemoteProtocolError
 from abraxas_py.protocol.packets import (
@@ -73,6 +75,7 @@ class State:
         self.peers: dict[int, Peer] = {}
         self._handle_prefix = handle_prefix
         self._submitted = 0  # how many handles there ever were
+        self._payload_bytes = 0  # of all jobs together
         self._timers = Timers()
         self._effects: list[Effect] = []
         self._gained: dict[Function, None] = {}  # functions to wake sleepers for, at the end of this input
@@ -98,7 +101,8 @@ class State:
         """Let go of a connection that has ended, whoever ended it."""
         gone = self.peers[peer]
         for job in list(gone.waiting):
-            job.clients = tuple(client for client in job.clients if client != peer)
+            # O(n) over the clients of one job: if 10,000 leave one after the other, that is a second in all.
+            job.clients = [client for client in job.clients if client != peer]
             if not job.clients and not job.is_background:
                 self._abandon(job)
         self.unlearn_all(gone)
@@ -201,6 +205,7 @@ class State:
         *,
         reducer: bytes | None = None,
         due_at: float = -inf,
+        schedule: Schedule | None = None,
     ) -> None:
         """Join the job of this unique or make a new one; answer JOB_CREATED. B12: validate, (persist,) answer, wake."""
         if len(unique) > MAX_UNIQUE_BYTES:
@@ -215,8 +220,11 @@ class State:
         if job is None:
             if 0 < function.max_queued[priority] <= function.total:
                 raise RemoteProtocolError("QUEUE_ERROR", "Job queue is full")
+            if self._payload_bytes + len(data) > self.options.max_payload_bytes:
+                raise RemoteProtocolError("QUEUE_ERROR", "The server's memory for jobs is full")
             job = self._create(function, unique, key, data, priority, is_background)
             job.reducer = reducer
+            job.schedule = schedule
             if due_at > now:
                 self._delay(job, due_at)
             else:
@@ -224,14 +232,22 @@ class State:
         elif is_background:
             job.is_background = True
         if not is_background:
-            job.clients += (peer.id,)
-            peer.waiting[job] = None
+            self._join(peer, job)
         self.send(peer, Packet(Type.JOB_CREATED, job.handle))
+
+    def _join(self, peer: Peer, job: Job) -> None:
+        """From now on, a peer hears of a job (once more)."""
+        if not job.clients:
+            job.clients = [peer.id]
+        else:
+            job.clients.append(peer.id)
+        peer.waiting[job] = None
 
     def _create(
         self, function: Function, unique: bytes, key: bytes, data: bytes, priority: Priority, is_background: bool
     ) -> Job:
         self._submitted += 1
+        self._payload_bytes += len(data)
         job = Job(b"%b:%d" % (self._handle_prefix, self._submitted), function, unique, data, priority, is_background)
         self.jobs[job.handle] = job
         if key:
@@ -306,14 +322,14 @@ class State:
     def relay(self, job: Job, packet: Packet) -> None:
         """Send a worker's packet, untouched, to all who wait for the job."""
         if job.clients:
-            self._effects.append(Send(packet, job.clients))
+            self._effects.append(Send(packet, tuple(job.clients)))
 
     def _time_out(self, job: Job, now: float) -> None:
         assert job.worker is not None
         job.timer = None
         _pardon(job.worker, job.handle, everything=True)
         if self.options.fail_on_timeout:
-            self.fail(job)
+            self.fail(job, now)
         else:
             self._lose(job, now)
 
@@ -376,39 +392,54 @@ class State:
         """End a job in whatever state; its clients get WORK_FAIL, and a worker that runs it is not heard any more."""
         if job.worker is not None:
             _pardon(job.worker, job.handle, everything=True)
-        self.fail(job)
+        self.relay(job, Packet(Type.WORK_FAIL, job.handle))
+        self._forget(job)
 
-    def fail(self, job: Job) -> None:
+    def fail(self, job: Job, now: float) -> None:
         """End a job with WORK_FAIL to those who wait for it."""
-        self._end(job, Packet(Type.WORK_FAIL, job.handle))
+        self.relay(job, Packet(Type.WORK_FAIL, job.handle))
+        self._end(job, now)
 
-    def complete(self, job: Job, packet: Packet) -> None:
+    def complete(self, job: Job, packet: Packet, now: float) -> None:
         """End a job with its result: the packet of its worker."""
-        self._end(job, packet)
+        self.relay(job, packet)
+        self._end(job, now)
 
-    def raise_exception(self, job: Job, packet: Packet) -> None:
+    def raise_exception(self, job: Job, packet: Packet, now: float) -> None:
         """End a job with its worker's WORK_EXCEPTION to the clients that asked for it, WORK_FAIL to others."""
         assert job.worker is not None
         _pardon(job.worker, job.handle, everything=False)
         told = tuple(client for client in job.clients if self.peers[client].wants_exceptions)
         others = tuple(client for client in job.clients if not self.peers[client].wants_exceptions)
-        self._forget(job)
         if told:
             self._effects.append(Send(packet, told))
         if others:
             # The bare handle: libgearman ignores, and Perl dies of, the NUL that gearmand leaves behind it (G12).
             self._effects.append(Send(Packet(Type.WORK_FAIL, job.handle), others))
+        self._end(job, now)
 
-    def _end(self, job: Job, packet: Packet) -> None:
-        self.relay(job, packet)
-        self._forget(job)
+    def _end(self, job: Job, now: float) -> None:
+        """A run of a job is over, and its clients know; a recurring one waits for its next time."""
+        if job.schedule is None:
+            self._forget(job)
+            return
+        if job.state is JobState.RUNNING:
+            self._release(job)
+        self._dismiss(job)
+        job.retries = 0
+        job.numerator = job.denominator = b"0"
+        self._delay(job, next_due(job.schedule, now))
+
+    def _dismiss(self, job: Job) -> None:
+        """Nobody waits for this job any more."""
+        for client in job.clients:
+            self.peers[client].waiting.pop(job, None)
+        job.clients = ()
 
     def _end_streamed(self, job: Job, now: float) -> None:
         """A streaming worker is gone: what it sent cannot be taken back, so nobody else may begin anew."""
         self.relay(job, Packet(Type.WORK_FAIL, job.handle))
-        for client in job.clients:
-            self.peers[client].waiting.pop(job, None)
-        job.clients = ()
+        self._dismiss(job)
         self._lose(job, now)
 
     def _lose(self, job: Job, now: float) -> None:
@@ -419,7 +450,7 @@ class State:
         if not job.clients and not job.is_background:
             self._forget(job)
         elif 0 < self.options.job_retries <= job.retries:
-            self.fail(job)
+            self.fail(job, now)
         else:
             self._enqueue(job)
 
@@ -443,8 +474,8 @@ class State:
             job.state = JobState.ENDED
         del self.jobs[job.handle]
         self._unindex(job)
-        for client in job.clients:
-            self.peers[client].waiting.pop(job, None)
+        self._dismiss(job)
+        self._payload_bytes -= len(job.data)
 
     def _unindex(self, job: Job) -> None:
         if job.key and job.function.jobs.get(job.key) is job:

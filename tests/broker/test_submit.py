@@ -284,3 +284,13 @@ def test_a_reducer_comes_with_grab_job_all_only(stage: Stage) -> None:
     assert stage.say(WORKER, Type.GRAB_JOB_ALL) == [to(WORKER, Type.JOB_ASSIGN_ALL, ONE, b"f", b"", b"reduce", b"x")]
     assert stage.say(WORKER, Type.GRAB_JOB_UNIQ) == [to(WORKER, Type.JOB_ASSIGN_UNIQ, TWO, b"f", b"", b"x")]
     assert stage.say(WORKER, Type.GRAB_JOB_ALL) == [to(WORKER, Type.JOB_ASSIGN_UNIQ, THREE, b"f", b"", b"plain")]
+
+
+def test_jobs_may_not_take_more_memory_than_allowed(make_stage: type[Stage]) -> None:
+    stage = make_stage(max_payload_bytes=10)
+    stage.say(CLIENT, Type.SUBMIT_JOB, b"f", b"u", b"12345678")
+    (effect,) = stage.say(OTHER, Type.SUBMIT_JOB, b"f", b"", b"123")
+    assert effect.message.body.startswith(b"QUEUE_ERROR\0")
+    assert stage.say(OTHER, Type.SUBMIT_JOB_BG, b"f", b"", b"12") == [to(OTHER, Type.JOB_CREATED, TWO)]
+    stage.leave(CLIENT)
+    assert stage.say(OTHER, Type.SUBMIT_JOB_BG, b"f", b"", b"12345678") == [to(OTHER, Type.JOB_CREATED, THREE)]
