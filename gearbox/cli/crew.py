@@ -46,6 +46,7 @@ class _Post:
     name: str
     method: Method | None
     worker: Worker
+    handler: Handler
     log: Log
     connected: trio.Event = attrs.Factory(trio.Event)
     ended: trio.Event = attrs.Factory(trio.Event)
@@ -124,18 +125,25 @@ class Crew:
     def _start(self, name: str, perform: Performer, *, method: Method | None, log: Log, max_jobs: int) -> None:
         self._console.say(f"=== Installing {name}")
         worker = Worker(*self._servers, client_id=self._instance, max_jobs=max_jobs)
-        post = self._posts[name] = _Post(name, method, worker, log)
+        handler = Handler(
+            name,
+            perform,
+            max_jobs=max_jobs,
+            gearbox=self._gearbox,
+            reporter=self._reporter,
+            console=self._console,
+            nursery=self._nursery,
+        )
+        post = self._posts[name] = _Post(name, method, worker, handler, log)
         worker.on_connect = lambda server: self._connect(post)
         worker.on_disconnect = lambda server: self._disconnect(post, server)
-        worker.add(
-            name,
-            Handler(name, perform, gearbox=self._gearbox, reporter=self._reporter, console=self._console),
-        )
+        worker.add(name, handler)
         self._nursery.start_soon(self._run, post)
 
     async def _run(self, post: _Post) -> None:
         with post.scope:
             await post.worker.run()
+        await post.handler.wait_until_idle()  # what runs on although its connection was lost
         post.log.close()
         post.ended.set()
         self._retired.discard(post)

@@ -101,29 +101,78 @@ Performer = Callable[[Any, Ticket | None, float], Awaitable[Report]]
 """Does a job: its params, its ticket, and when it was assigned."""
 
 
+@attrs.define(eq=False)
+class _Task:
+    """A job in work. `answer` is None if it was not run."""
+
+    answer: bytes | None = None
+    done: trio.Event = attrs.Factory(trio.Event)
+
+
 class Handler:
-    """The protocol's side of one method: called with each of its jobs, returns what completes the Gearman job."""
+    """The protocol's side of one method: called with each of its jobs, returns what completes the Gearman job.
+
+    The work itself is done in `nursery`, not in the calling task: when the connection is lost, a job goes on and its
+    result still reaches the core. Should Gearman then assign the same attempt once more, it is not run twice. Never do
+    more than `max_jobs` run, also when a worker that has lost its jobs takes new ones.
+    """
 
     def __init__(
-        self, name: str, perform: Performer, *, gearbox: Gearbox, reporter: Reporter, console: Console
+        self,
+        name: str,
+        perform: Performer,
+        *,
+        max_jobs: int,
+        gearbox: Gearbox,
+        reporter: Reporter,
+        console: Console,
+        nursery: trio.Nursery,
     ) -> None:
         self._name = name
         self._perform = perform
+        self._slots = trio.CapacityLimiter(max_jobs)
         self._gearbox = gearbox
         self._reporter = reporter
         self._console = console
+        self._nursery = nursery
+        self._tasks: dict[object, _Task] = {}  # by ticket, where that names one attempt
 
     async def __call__(self, job: Assigned) -> bytes:
         request = rpc.parse_request(job.data, self._name)
         if isinstance(request, rpc.Refused):
             self._console.complain(f"{self._name}: a job's payload is no request: {request.error}")
             return b"" if request.is_notification else rpc.error(request.id, request.error)
-        name = f"{self._name}#{job.unique.decode(errors='replace')}"
+        ticket = Ticket.of(request.meta)
+        key = ticket if ticket is not None and ticket.attempt is not None else object()  # equal to no other
+        task = self._tasks.get(key)
+        if task is None:
+            task = self._tasks[key] = _Task()
+            unique = job.unique.decode(errors="replace")
+            self._nursery.start_soon(self._do, key, request, ticket, f"{self._name}#{unique}")
+        await task.done.wait()
+        if task.answer is None:
+            raise JobFailed
+        return task.answer
+
+    async def wait_until_idle(self) -> None:
+        """Wait for all jobs to be done."""
+        while self._tasks:
+            await next(iter(self._tasks.values())).done.wait()
+
+    async def _do(self, key: object, request: rpc.Request, ticket: Ticket | None, name: str) -> None:
+        task = self._tasks[key]
+        try:
+            async with self._slots:
+                task.answer = await self._answer(request, ticket, name)
+        finally:
+            del self._tasks[key]
+            task.done.set()
+
+    async def _answer(self, request: rpc.Request, ticket: Ticket | None, name: str) -> bytes | None:
         assigned_at = trio.current_time()
         self._console.say(f"==> Processing {name}")
-        ticket = Ticket.of(request.meta)
         if ticket is not None and not await self._has_leave(ticket):
-            raise JobFailed
+            return None
         report = await self._perform(request.params, ticket, assigned_at)
         self._console.say(f"=== Took {round(1000 * (trio.current_time() - assigned_at))}ms")
         self._console.say(f"<== Done with  {name}")

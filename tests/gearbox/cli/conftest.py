@@ -29,18 +29,18 @@ class Gearman:
         return [params for name, params in self.calls if name == method]
 
 
-OpenGearman = Callable[[Answers], AbstractAsyncContextManager[Gearman]]
+OpenGearman = Callable[..., AbstractAsyncContextManager[Gearman]]
 
 
 @pytest.fixture
 def open_gearman() -> OpenGearman:
-    """`async with open_gearman({"queue": lambda params: 7})`; an answer may be an RpcError."""
+    """`async with open_gearman({"queue": lambda params: 7})`; an answer may be an RpcError, or an event to wait for."""
     return _open_gearman
 
 
 @asynccontextmanager
-async def _open_gearman(answers: Answers) -> AsyncIterator[Gearman]:
-    async with serve("127.0.0.1:0") as server, trio.open_nursery() as nursery:
+async def _open_gearman(answers: Answers, address: str = "127.0.0.1:0") -> AsyncIterator[Gearman]:
+    async with serve(address) as server, trio.open_nursery() as nursery:
         gearman = Gearman(server.endpoints[0])
         if answers:
             worker = Worker(gearman.address, max_jobs=100)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -39,7 +40,6 @@ async def a_crew(address: str, *methods: Method) -> AsyncIterator[Crew]:
     async with open_gearbox([address]) as gearbox, open_guard() as guard, trio.open_nursery() as nursery:
         crew = Crew([address], gearbox=gearbox, guard=guard, console=Console(), nursery=nursery, instance="test")
         crew.employ(methods)
-        await crew.wait_until_connected()
         yield crew
         nursery.cancel_scope.cancel()
 
@@ -292,6 +292,47 @@ async def test_a_reload_keeps_running_jobs_and_changes_the_rest(open_gearman: An
             await call("a::gone", next(ids))
         assert scope.cancelled_caught
         assert await crew.stop(5)
+
+
+def free_address() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+async def test_a_job_outlives_the_connection_and_the_server_that_it_came_from(
+    open_gearman: Any, tmp_path: Path
+) -> None:
+    started, go = tmp_path / "started", tmp_path / "go"
+    method = Method("a::slow", f"echo x >> {started}; while ! test -e {go}; do sleep 0.02; done; echo done")
+    data = payload(method.name, gearbox_id=7, gearbox_attempt=1)
+    address = free_address()
+    async with a_crew(address, method) as crew:
+        async with open_gearman(ACCEPTING, address), open_client(address) as client:
+            await client.submit_bg(method.name, data)
+            await until(started.exists)
+        async with open_gearman(ACCEPTING, address) as gearman, open_client(address) as client:
+            task = client.submit(method.name, data)  # Gearman hands out the same attempt: it is not run a second time
+            await trio.sleep(0.5)
+            go.touch()
+            assert json.loads(await task)["result"] is None
+            assert await crew.stop(10)
+            assert gearman.calls == [
+                ("job_data", {"id": 7, "attempt": 1, "status": "complete", "data": "done\n"}),
+            ]
+    assert started.read_text() == "x\n"
+
+
+async def test_stopping_without_a_server_finishes_what_runs(open_gearman: Any, tmp_path: Path) -> None:
+    started, ended = tmp_path / "started", tmp_path / "ended"
+    method = Method("a::slow", f"touch {started}; sleep 0.5; touch {ended}")
+    address = free_address()
+    async with a_crew(address, method) as crew:
+        async with open_gearman(ACCEPTING, address), open_client(address) as client:
+            await client.submit_bg(method.name, payload(method.name, gearbox_id=7, gearbox_attempt=1))
+            await until(started.exists)
+        await trio.sleep(0.1)
+        assert not await crew.stop(1)  # the core does not have the result
+    assert ended.exists()
 
 
 async def test_a_log_tells_each_run_and_survives_its_rotation(open_gearman: Any, tmp_path: Path) -> None:
