@@ -1,0 +1,37 @@
+"""The environment of g-core."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gearbox.errors import ConfigError
+from gearbox.settings import Settings
+
+
+def test_nothing_set_is_one_self_contained_process_on_loopback() -> None:
+    settings = Settings.from_environment({"HOME": "/home/you", "XDG_STATE_HOME": "/state"})
+    assert settings == Settings(("127.0.0.1:4730",), (), Path("/state/gearbox/gearbox.db"))
+    assert settings.is_embedded
+
+
+def test_everything_set() -> None:
+    environment = {"GEARMAN_SERVER": "a:4730, b", "GEARBOX_DATABASE": "/data/jobs.db"}
+    settings = Settings.from_environment(environment)
+    assert (settings.servers, settings.database) == (("a:4730", "b"), Path("/data/jobs.db"))
+    assert not settings.is_embedded
+    listen = Settings.from_environment(
+        {"GEARBOX_LISTEN": "unix:///run/g.sock,[::1]:4731", "XDG_STATE_HOME": "/s"}
+    ).listen
+    assert listen == ("unix:///run/g.sock", "[::1]:4731")
+
+
+def test_all_faults_are_told_at_once() -> None:
+    environment = {"GEARMAN_SERVER": "x://y", "GEARBOX_LISTEN": "host:port", "MYSQL_HOSTNAME": "db"}
+    with pytest.raises(ConfigError) as caught:
+        Settings.from_environment(environment)
+    messages = caught.value.messages
+    assert len(messages) == 4
+    for name, message in zip(("GEARBOX_LISTEN", "GEARMAN_SERVER", "both", "MYSQL_HOSTNAME"), messages, strict=True):
+        assert name in message
