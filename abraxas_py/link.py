@@ -1,23 +1,25 @@
 """One peer of the server, seen from the server: its bytes in, its messages out, and what could not be sent yet.
 
 A `Link` decodes what its peer sends and holds what is to be sent to it. How the bytes travel is the subclass's: a
-`SocketLink` over a non-blocking socket; an `AttachedLink` into the memory of this process, where its other end is an
-`AttachedStream`.
+`SocketLink` over a non-blocking socket, a `TlsLink` the same through TLS; an `AttachedLink` into the memory of this
+process, where its other end is an `AttachedStream`.
 """
 
 from __future__ import annotations
 
 import socket
+import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any, cast
 
 import trio
 
 from abraxas_py.errors import RemoteProtocolError
 from abraxas_py.protocol.wire import Decoder, Message
 
-__all__ = ["AttachedLink", "AttachedStream", "Link", "LinkBroken", "SocketLink"]
+__all__ = ["AttachedLink", "AttachedStream", "Link", "LinkBroken", "SocketLink", "TlsLink"]
 
 RECEIVE_BYTES = 64 * 1024  # 256 KiB are mapped and unmapped for each call, which costs 12 times as much
 JOIN_BYTES = 256 * 1024  # up to here, joining small messages for one send costs less than sending a list of buffers
@@ -42,8 +44,9 @@ class Link(ABC):
 
     def put(self, data: bytes) -> None:
         """Have bytes sent by the next `flush`."""
-        self.outbox.append(data)
-        self.outbox_bytes += len(data)
+        if data:
+            self.outbox.append(data)
+            self.outbox_bytes += len(data)
 
     @abstractmethod
     def flush(self) -> None:
@@ -75,6 +78,9 @@ class SocketLink(Link):
             raise LinkBroken(error.strerror) from error
         if not data:
             raise LinkBroken("closed by the peer")
+        return self._arrived(data)
+
+    def _arrived(self, data: bytes) -> list[Message | RemoteProtocolError]:
         return self.decoder.feed(data)
 
     def flush(self) -> None:
@@ -110,6 +116,50 @@ class SocketLink(Link):
     def close(self) -> None:
         with suppress(OSError):
             self.socket.close()
+
+
+class TlsLink(SocketLink):
+    """A peer over TLS, sans-IO: what the socket gives goes through memory into OpenSSL, so it fits the same pass."""
+
+    __slots__ = ("_incoming", "_outgoing", "_tls", "is_agreed")
+
+    def __init__(self, id: int, decoder: Decoder, socket: socket.socket, address: str, context: ssl.SSLContext) -> None:
+        super().__init__(id, decoder, socket, address)
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self.is_agreed = False  # whether the handshake is done
+
+    def peer_names(self) -> frozenset[str]:
+        """The common names and DNS names in the certificate that the peer showed; none without one."""
+        certificate = cast("dict[str, Any]", self._tls.getpeercert() or {})
+        common = {value for part in certificate.get("subject", ()) for key, value in part if key == "commonName"}
+        other = {value for key, value in certificate.get("subjectAltName", ()) if key == "DNS"}
+        return frozenset(common | other)
+
+    def _arrived(self, data: bytes) -> list[Message | RemoteProtocolError]:
+        self._incoming.write(data)
+        plain = bytearray()
+        try:
+            if not self.is_agreed:
+                self._tls.do_handshake()
+                self.is_agreed = True
+            while piece := self._tls.read(RECEIVE_BYTES):
+                plain += piece
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:
+            self.is_closing = not plain  # a farewell; the end of the stream follows
+        except ssl.SSLError as error:
+            with suppress(OSError):
+                self.socket.send(self._outgoing.read())  # the alert, if it can be had
+            raise LinkBroken(f"TLS: {error.reason}") from error
+        super().put(self._outgoing.read())
+        return self.decoder.feed(bytes(plain)) if plain else []
+
+    def put(self, data: bytes) -> None:
+        self._tls.write(data)
+        super().put(self._outgoing.read())
 
 
 class AttachedLink(Link):

@@ -27,20 +27,23 @@ from math import inf
 
 import trio
 
-from abraxas_py.broker import Broker, Close, Effect, Options, Origin, Send, Stop
+from abraxas_py.access import Rule, rights_of
+from abraxas_py.broker import Broker, Close, Effect, Options, Origin, Right, Send, Stop
 from abraxas_py.errors import RemoteProtocolError
-from abraxas_py.link import AttachedLink, AttachedStream, Link, LinkBroken, SocketLink
+from abraxas_py.link import AttachedLink, AttachedStream, Link, LinkBroken, SocketLink, TlsLink
 from abraxas_py.nursery import open_nursery
 from abraxas_py.protocol.wire import MAX_LINE_BYTES, MAX_PACKET_BYTES, REQUEST, RESPONSE, Decoder, Message, encode
 from abraxas_py.transport import listen, parse_endpoint, server_context
 
-__all__ = ["Counters", "Limits", "Server", "serve"]
+__all__ = ["Counters", "Keepalive", "Limits", "Server", "serve"]
 
 log = logging.getLogger("abraxas.server")
 
 ACCEPTS_PER_PASS = 64  # a burst of connections must not keep those that are there from being served
 ACCEPT_PAUSE = 1.0  # seconds without accepting when the process is out of descriptors
+SWEEP_INTERVAL = 1.0  # seconds between two looks for peers that stopped in the middle of a message
 MIB = 1024 * 1024
+_ALL = Right.SUBMIT | Right.WORK | Right.ADMINISTRATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,8 @@ class Limits:
     hard_outbox_bytes: int = 16 * MIB  # a peer that leaves so much unread, and is to get more, is closed
     connections: int = 20_000
     connections_per_address: int = 1_000  # but not of this machine's own
-    incomplete_timeout: float = 30.0  # seconds a message may take to arrive after its last piece
+    incomplete_timeout: float = 30.0  # seconds until the next piece of a message must come
+    handshake_timeout: float = 10.0  # seconds for TLS to be agreed upon
 
 
 @dataclass(slots=True)
@@ -64,6 +68,23 @@ class Counters:
     refused: int = 0  # connections over a limit
     overflowed: int = 0  # connections closed because they did not read
     stalled: int = 0  # connections closed in the middle of a message
+
+
+@dataclass(frozen=True, slots=True)
+class Keepalive:
+    """When a peer that is gone without a word is found out: after `idle + count * interval` seconds, a minute."""
+
+    idle: int = 30
+    interval: int = 10
+    count: int = 3
+
+    def apply(self, accepted: socket.socket) -> None:
+        """Set up a TCP socket; and have it send at once, for what is small has been joined already."""
+        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in (("TCP_KEEPIDLE", self.idle), ("TCP_KEEPINTVL", self.interval), ("TCP_KEEPCNT", self.count)):
+            if hasattr(socket, name):  # not everywhere under these names
+                accepted.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,24 +99,41 @@ class Listener:
 class Server:
     """A Gearman server inside a trio program.
 
+    `rules` say what the holders of client certificates may do (`access`). Without them, peers of this machine may do
+    everything; others submit and work, and administrate only with `remote_administration`.
+
     `serve` runs it; `attach` joins it from the same program. All its memory is in this object: a server that is served
     again knows its jobs still. The broker may be read (`server.broker.functions`, ...) and must be changed by messages
     only.
     """
 
     def __init__(
-        self, options: Options | None = None, limits: Limits | None = None, *, handle_prefix: str = ""
+        self,
+        options: Options | None = None,
+        limits: Limits | None = None,
+        *,
+        rules: Sequence[Rule] = (),
+        remote_administration: bool = False,
+        keepalive: Keepalive | None = None,
+        handle_prefix: str = "",
     ) -> None:
         self.limits = limits or Limits()
+        self._rules = rules
+        self._remote_rights = _ALL if remote_administration else Right.SUBMIT | Right.WORK
+        self._keepalive = keepalive or Keepalive()
         self.counters = Counters()
         self.endpoints: list[str] = []  # as bound
         self.broker = Broker((handle_prefix or _handle_prefix()).encode(), options or Options(pid=os.getpid()))
         self._selector = selectors.DefaultSelector()
         self._links: dict[int, Link] = {}
         self._connected = 0  # how many peers there ever were
+        self._sockets = 0  # how many peers with a socket there are
         self._per_address: dict[str, int] = {}
         self._touched: dict[Link, None] = {}  # those whose outbox this pass has changed
-        self._partial: dict[SocketLink, float] = {}  # those in the middle of a message, and when its last piece came
+        self._partial: dict[SocketLink, float] = {}  # those in the middle of a message, and until when it must go on
+        self._sweep_at = inf  # when to look through them
+        self._held: dict[Link, dict[SocketLink, None]] = {}  # streaming workers not read from until this peer has read
+        self._accept_at = inf  # when to accept connections again, after a pause
         self._listeners: list[Listener] = []
         self._nap = trio.CancelScope()  # what `serve` sleeps in
         self._is_draining = False
@@ -139,7 +177,8 @@ class Server:
         link: AttachedLink
         stream = AttachedStream(lambda data: self._feed(link, data), lambda: self._leave(link))
         link = AttachedLink(self._number(), self._decoder(), stream)
-        self._admit(link, Origin(address))
+        self._links[link.id] = link
+        self.broker.connect(link.id, self.now, Origin(address, is_own=True))
         return stream
 
     async def dial(self) -> trio.abc.Stream:
@@ -168,9 +207,7 @@ class Server:
     def _wake_at(self) -> float:
         """The earliest thing that is due, in the loop's time."""
         now = self.now
-        due_at = self.broker.deadline
-        if self._partial:
-            due_at = min(due_at, min(self._partial.values()) + self.limits.incomplete_timeout)
+        due_at = min(self.broker.deadline, self._sweep_at, self._accept_at)
         return trio.current_time() + max(0.0, due_at - now)
 
     def _pass(self) -> None:
@@ -186,8 +223,10 @@ class Server:
                     self._touched[link] = None
         if self.broker.deadline <= now:
             self._deliver(self.broker.tick(now))
-        if self._partial:
-            self._drop_stalled(now)
+        if self._sweep_at <= now:
+            self._sweep(now)
+        if self._accept_at <= now:
+            self._accept_again()
         self._flush()
 
     def _read(self, link: SocketLink, now: float) -> None:
@@ -196,9 +235,15 @@ class Server:
         except LinkBroken as broken:
             self._drop(link, str(broken))
             return
+        if isinstance(link, TlsLink):
+            self._touched[link] = None  # a handshake answers without a message
+            if not link.is_agreed:
+                return
+            if link.id not in self.broker.peers:
+                self._introduce(link, rights_of(link.peer_names(), self._rules, self._rights(link.address)))
         self._receive(link, messages, now)
         if link.decoder.partial_bytes:
-            self._partial[link] = now
+            self._expect(link, now + self.limits.incomplete_timeout)
         elif self._partial:
             self._partial.pop(link, None)
 
@@ -214,19 +259,24 @@ class Server:
                 break
             effects = receive(peer, message, now)
             if effects:
-                self._deliver(effects)
+                self._deliver(effects, link)
 
-    def _deliver(self, effects: Iterable[Effect]) -> None:
+    def _deliver(self, effects: Iterable[Effect], source: Link | None = None) -> None:
+        soft, hard = self.limits.soft_outbox_bytes, self.limits.hard_outbox_bytes
         for effect in effects:
             if isinstance(effect, Send):
                 data = encode(RESPONSE, effect.message)
                 for peer in effect.to:
                     link = self._links[peer]
-                    if link.outbox_bytes > self.limits.hard_outbox_bytes and not link.is_closing:
-                        self._overflow(link)
-                    elif not link.is_closing:
-                        link.put(data)
                     self._touched[link] = None
+                    if link.is_closing:
+                        continue
+                    if link.outbox_bytes > soft:
+                        if link.outbox_bytes > hard and isinstance(link, SocketLink):
+                            self._overflow(link)
+                            continue
+                        self._hold(source, link)
+                    link.put(data)
             elif isinstance(effect, Close):
                 self._links[effect.peer].is_closing = True
                 self._touched[self._links[effect.peer]] = None
@@ -252,16 +302,39 @@ class Server:
                 if link.is_closing and not link.outbox:
                     self._drop(link, "refused")
                 elif isinstance(link, SocketLink):
+                    if self._held and link.outbox_bytes <= self.limits.soft_outbox_bytes:
+                        self._let_go(link)
                     self._watch(link)
 
     def _watch(self, link: SocketLink) -> None:
         """Have the selector watch for what this link can do next."""
         mask = selectors.EVENT_WRITE if link.outbox else 0
-        if link.outbox_bytes <= self.limits.soft_outbox_bytes and not link.is_closing:
+        is_full = link.outbox_bytes > self.limits.soft_outbox_bytes
+        is_held = bool(self._held) and any(link in sources for sources in self._held.values())
+        if not (is_full or is_held or link.is_closing):
             mask |= selectors.EVENT_READ
-        if mask != link.mask:
+        if mask == link.mask:
+            return
+        if not mask:
+            self._selector.unregister(link.socket)
+        elif link.mask:
             self._selector.modify(link.socket, mask, link)
-            link.mask = mask
+        else:
+            self._selector.register(link.socket, mask, link)
+        link.mask = mask
+
+    def _hold(self, source: Link | None, link: Link) -> None:
+        """Back-pressure: a streaming worker is not read from while a peer that it feeds does not read."""
+        if not isinstance(source, SocketLink) or not isinstance(link, SocketLink) or source is link:
+            return
+        if self.broker.peers[source.id].is_streaming:
+            self._held.setdefault(link, {})[source] = None
+            self._touched[source] = None
+
+    def _let_go(self, link: Link) -> None:
+        """This peer has read, or is gone: the streaming workers that waited for it are read from again."""
+        for source in self._held.pop(link, {}):
+            self._touched[source] = None
 
     def _hurry(self) -> None:
         """An attached peer may have brought the next deadline forward while `serve` sleeps."""
@@ -280,9 +353,11 @@ class Server:
     def _decoder(self) -> Decoder:
         return Decoder(REQUEST, max_packet_bytes=self.limits.packet_bytes, max_line_bytes=self.limits.line_bytes)
 
-    def _admit(self, link: Link, origin: Origin) -> None:
-        self._links[link.id] = link
-        self.broker.connect(link.id, self.now, origin)
+    def _rights(self, host: str) -> Right:
+        return _ALL if _is_local(host) else self._remote_rights
+
+    def _introduce(self, link: SocketLink, rights: Right) -> None:
+        self.broker.connect(link.id, self.now, Origin(link.address, rights))
 
     def _accept(self, listener: Listener) -> None:
         for _ in range(ACCEPTS_PER_PASS):
@@ -292,39 +367,67 @@ class Server:
                 return
             except OSError as error:
                 if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                    log.error("cannot accept endpoint=%s error=%s", listener.endpoint, error.strerror)
+                    self._pause_accepting(error)
                 return
             host = address[0] if isinstance(address, tuple) else "unix"
-            if not self._has_room(host):
+            if self._has_room(host):
+                self._welcome(listener, accepted, host)
+            else:
                 self.counters.refused += 1
                 log.warning("connection refused, too many already address=%s", host)
                 accepted.close()
-                continue
-            self.counters.accepted += 1
-            self._per_address[host] = self._per_address.get(host, 0) + 1
-            accepted.setblocking(False)
-            _tune(accepted)
+
+    def _welcome(self, listener: Listener, accepted: socket.socket, host: str) -> None:
+        self.counters.accepted += 1
+        self._sockets += 1
+        self._per_address[host] = self._per_address.get(host, 0) + 1
+        accepted.setblocking(False)
+        if accepted.family != socket.AF_UNIX:
+            self._keepalive.apply(accepted)
+        link: SocketLink
+        if listener.tls is not None:
+            link = TlsLink(self._number(), self._decoder(), accepted, host, listener.tls)
+            self._expect(link, self.now + self.limits.handshake_timeout)
+        else:
             link = SocketLink(self._number(), self._decoder(), accepted, host)
-            self._selector.register(accepted, selectors.EVENT_READ, link)
-            link.mask = selectors.EVENT_READ
-            self._admit(link, Origin(host, may_administrate=_is_local(host)))
+            self._introduce(link, self._rights(host))
+        self._links[link.id] = link
+        self._watch(link)
+
+    def _pause_accepting(self, error: OSError) -> None:
+        """Out of descriptors: a listener that stays readable would keep this loop busy for nothing."""
+        log.error("cannot accept error=%s pause_seconds=%g", error.strerror, ACCEPT_PAUSE)
+        self._accept_at = self.now + ACCEPT_PAUSE
+        for listener in self._listeners:
+            self._selector.unregister(listener.socket)
+
+    def _accept_again(self) -> None:
+        self._accept_at = inf
+        for listener in self._listeners:
+            self._selector.register(listener.socket, selectors.EVENT_READ, listener)
 
     def _has_room(self, host: str) -> bool:
-        if sum(self._per_address.values()) >= self.limits.connections:
+        if self._sockets >= self.limits.connections:
             return False
         return _is_local(host) or self._per_address.get(host, 0) < self.limits.connections_per_address
 
     def _drop(self, link: Link, reason: str) -> None:
         log.debug("connection closed peer=%d reason=%s", link.id, reason)
         if isinstance(link, SocketLink):
-            self._selector.unregister(link.socket)
+            if link.mask:
+                self._selector.unregister(link.socket)
             self._partial.pop(link, None)
+            self._sockets -= 1
             self._per_address[link.address] -= 1
             if not self._per_address[link.address]:
                 del self._per_address[link.address]
+            self._let_go(link)
+            for sources in self._held.values():
+                sources.pop(link, None)
         link.close()
         del self._links[link.id]
-        self._deliver(self.broker.disconnect(link.id, self.now))
+        if link.id in self.broker.peers:  # over TLS it is introduced when its names are known
+            self._deliver(self.broker.disconnect(link.id, self.now))
 
     def _leave(self, link: AttachedLink) -> None:
         if link.id in self._links:
@@ -340,12 +443,19 @@ class Server:
         link.outbox_bytes = 0
         link.is_closing = True
 
-    def _drop_stalled(self, now: float) -> None:
-        for link, since in list(self._partial.items()):
-            if now - since >= self.limits.incomplete_timeout:
+    def _expect(self, link: SocketLink, until: float) -> None:
+        """A peer has begun something that it must go on with."""
+        self._partial[link] = until
+        self._sweep_at = min(self._sweep_at, self.now + SWEEP_INTERVAL)
+
+    def _sweep(self, now: float) -> None:
+        """Close those that did not; O(n) over the begun messages, once a second."""
+        for link, until in list(self._partial.items()):
+            if until <= now:
                 self.counters.stalled += 1
                 log.warning("connection closed in the middle of a message address=%s", link.address)
                 self._drop(link, "incomplete message")
+        self._sweep_at = now + SWEEP_INTERVAL if self._partial else inf
 
     def _stop_listening(self) -> None:
         for listener in self._listeners:
@@ -365,13 +475,15 @@ class Server:
 
 
 @asynccontextmanager
-async def serve(*endpoints: str, options: Options | None = None, limits: Limits | None = None) -> AsyncIterator[Server]:
+async def serve(
+    *endpoints: str, options: Options | None = None, limits: Limits | None = None, rules: Sequence[Rule] = ()
+) -> AsyncIterator[Server]:
     """A Gearman server for the time of a block; `server.endpoints` says where it listens. Raises ListenError.
 
     async with abraxas_py.serve("127.0.0.1:0") as server:
         print(server.endpoints)
     """
-    server = Server(options, limits)
+    server = Server(options, limits, rules=rules)
     async with open_nursery() as nursery:
         await nursery.start(server.serve, endpoints)
         yield server
@@ -393,14 +505,3 @@ def _base36(number: int) -> str:
 
 def _is_local(host: str) -> bool:
     return host == "unix" or host.startswith("127.") or host == "::1"
-
-
-def _tune(accepted: socket.socket) -> None:
-    """Send at once, and find out within a minute when a peer is gone without a word (30 s + 3 x 10 s)."""
-    if accepted.family == socket.AF_UNIX:
-        return
-    accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    accepted.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
-        if hasattr(socket, name):  # macOS calls the first one TCP_KEEPALIVE and has had none of them for long
-            accepted.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

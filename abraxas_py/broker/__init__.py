@@ -2,6 +2,6 @@
 
 from abraxas_py.broker.broker import Broker
 from abraxas_py.broker.effects import Close, Effect, Send, Stop
-from abraxas_py.broker.model import Options, Origin
+from abraxas_py.broker.model import Options, Origin, Right
 
-__all__ = ["Broker", "Close", "Effect", "Options", "Origin", "Send", "Stop"]
+__all__ = ["Broker", "Close", "Effect", "Options", "Origin", "Right", "Send", "Stop"]

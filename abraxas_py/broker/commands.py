@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from abraxas_py.broker import report
-from abraxas_py.broker.model import Peer
+from abraxas_py.broker.model import Peer, Right
 from abraxas_py.broker.state import State
 from abraxas_py.errors import RemoteProtocolError
 from abraxas_py.protocol.text import OK, error, is_http, words
@@ -31,7 +31,7 @@ def run(broker: State, peer: Peer, line: Line, now: float) -> None:
     word, arguments = words(line)
     command = _QUESTIONS.get(word)
     if command is None and word in _CHANGES:
-        command = _CHANGES[word] if peer.origin.may_administrate else _not_allowed
+        command = _CHANGES[word] if Right.ADMINISTRATE in peer.origin.rights else _not_allowed
     if command is None:
         peer.text_only = True
         answer = _unknown(word)

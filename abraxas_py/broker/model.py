@@ -19,14 +19,14 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import Enum, Flag, auto
 from math import inf
 
 from abraxas_py.broker.schedule import Schedule
 from abraxas_py.broker.timers import Timer
 from abraxas_py.protocol.packets import Priority
 
-__all__ = ["Function", "Job", "JobState", "Options", "Origin", "Peer", "Queue", "WorkerState"]
+__all__ = ["Function", "Job", "JobState", "Options", "Origin", "Peer", "Queue", "Right", "WorkerState"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +40,19 @@ class Options:
     has_exceptions: bool = False  # forward WORK_EXCEPTION to clients that did not ask for it
     fail_on_timeout: bool = False  # a job over its CAN_DO_TIMEOUT fails, instead of going to another worker
     max_payload_bytes: int = 512 * 1024 * 1024  # of all jobs together; beyond it submissions are refused
+    reserved: tuple[bytes, ...] = ()  # beginnings of function names that only the server's own program may register
     legacy_names: bool = False  # take function names with control characters and spaces, which can forge admin tables
     verbose: str = "ERROR"  # what the admin command `verbose` answers
     version: str = "1.1.20"  # what `version` answers: the gearmand that clients take us for
     pid: int = 0  # what `getpid` answers
+
+
+class Right(Flag):
+    """What a connection may do, besides asking."""
+
+    SUBMIT = auto()  # jobs
+    WORK = auto()  # register functions
+    ADMINISTRATE = auto()  # change the server's state by text commands
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +60,8 @@ class Origin:
     """Where a connection comes from, and what follows from it."""
 
     address: str = "-"  # as the admin command `workers` shows it
-    may_administrate: bool = True  # whether commands that change the server's state are taken from it
+    rights: Right = Right.SUBMIT | Right.WORK | Right.ADMINISTRATE
+    is_own: bool = False  # part of the server's own program: may register reserved functions
 
 
 class JobState(Enum):

@@ -35,7 +35,7 @@ import re
 from math import inf
 
 from abraxas_py.broker.effects import Close, Effect, Send, Stop
-from abraxas_py.broker.model import Function, Job, JobState, Options, Origin, Peer, WorkerState
+from abraxas_py.broker.model import Function, Job, JobState, Options, Origin, Peer, Right, WorkerState
 from abraxas_py.broker.schedule import Schedule, next_due
 from abraxas_py.broker.timers import Timers
 from abraxas_py.errors import RemoteProtocolError
@@ -168,7 +168,13 @@ class State:
         return True
 
     def learn(self, peer: Peer, function: Function, limit: float) -> None:
-        """A worker can do a function, for `limit` seconds a job; saying it again changes the limit only."""
+        """A worker can do a function, for `limit` seconds a job; saying it again changes the limit only.
+
+        Raises RemoteProtocolError where it may not.
+        """
+        _demand(peer, Right.WORK)
+        if function.name.startswith(self.options.reserved) and not peer.origin.is_own:
+            raise RemoteProtocolError("NOT_ALLOWED", "This function is the server's own")
         if function not in peer.abilities:
             function.workers += 1
             if peer.state is WorkerState.ASLEEP:
@@ -208,6 +214,7 @@ class State:
         schedule: Schedule | None = None,
     ) -> None:
         """Join the job of this unique or make a new one; answer JOB_CREATED. B12: validate, (persist,) answer, wake."""
+        _demand(peer, Right.SUBMIT)
         if len(unique) > MAX_UNIQUE_BYTES:
             raise RemoteProtocolError("ARGUMENT_TOO_LARGE", "Unique value too large")
         if unique and peer.is_streaming and not is_background:
@@ -487,6 +494,11 @@ class State:
         """The job of a unique. The packet names no function, so of several the first known function's answers (G8)."""
         candidates = (function.jobs.get(unique) for function in self.functions.values()) if unique else ()
         return next(filter(None, candidates), None)
+
+
+def _demand(peer: Peer, right: Right) -> None:
+    if right not in peer.origin.rights:
+        raise RemoteProtocolError("NOT_ALLOWED", "This is not taken from this connection")
 
 
 def _pardon(peer: Peer, handle: bytes, *, everything: bool) -> None:

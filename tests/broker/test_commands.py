@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from broker_stage import Stage, to
 
-from abraxas_py.broker import Close, Origin, Send, Stop
+from abraxas_py.broker import Close, Origin, Right, Send, Stop
 from abraxas_py.protocol.packets import Packet, Type
 from abraxas_py.protocol.wire import Line
 
@@ -97,7 +97,7 @@ def test_shutdown(stage: Stage) -> None:
 
 @pytest.mark.parametrize("command", [b"shutdown", b"maxqueue f 1", b"cancel job H:test:1", b"create function x"])
 def test_commands_that_change_something_are_not_taken_from_everyone(stage: Stage, command: bytes) -> None:
-    stage.connect(ADMIN, Origin("192.0.2.1", may_administrate=False))
+    stage.connect(ADMIN, Origin("192.0.2.1", Right.SUBMIT | Right.WORK))
     assert stage.ask(ADMIN, command) == b"ERR NOT_ALLOWED This+command+is+not+taken+from+this+connection\r"
     assert stage.ask(ADMIN, b"version") == b"OK 1.1.20"
     assert stage.broker.functions == {}
