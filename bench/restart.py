@@ -1,7 +1,7 @@
 """How long `g-core` takes to start on a database with many jobs, and what it costs when nothing happens.
 
-`python -m bench restart [FINISHED] [SCHEDULED]`: fills a database with so many jobs (100,000 and 1,000), starts `g-core`
-on it three times, and then watches it idle.
+`python -m bench restart [FINISHED] [SCHEDULED]`: fills a database with so many jobs (100,000 and 1,000), starts
+`g-core` on it three times, and then watches it idle.
 """
 
 from __future__ import annotations
