@@ -1,0 +1,130 @@
+"""TLS and mTLS over real sockets, with certificates made for the test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+import trio
+import trio.lowlevel
+
+from abraxas_py import ConnectionLost, ListenError, Server, ServerError, open_admin, open_client, serve
+from abraxas_py.access import parse_rule
+
+NAMES = {"server": "localhost", "client": "client.example", "worker": "worker.example"}
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an authority (`ca`), another one (`other`), and certificates of the first: NAME.pem, NAME.key."""
+    if shutil.which("openssl") is None:
+        if os.environ.get("CI"):
+            pytest.fail("openssl is missing (Debian: openssl)")
+        pytest.skip("openssl is missing (Debian: openssl)")
+    folder = tmp_path_factory.mktemp("certificates")
+
+    def openssl(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True, timeout=60)
+
+    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    for authority in ("ca", "other"):
+        subject = f"/CN={authority}"
+        openssl("req", "-x509", *key, "-keyout", f"{authority}.key", "-out", f"{authority}.pem", "-subj", subject)
+    for name, host in NAMES.items():
+        (folder / f"{name}.ext").write_text(f"subjectAltName=DNS:{host},IP:127.0.0.1\n")
+        openssl("req", *key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={host}")
+        openssl(
+            *("x509", "-req", "-in", f"{name}.csr", "-out", f"{name}.pem", "-extfile", f"{name}.ext"),
+            *("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"),
+        )
+    return folder
+
+
+def listening(folder: Path, *, ca: bool = False) -> str:
+    authority = f"&ca={folder}/ca.pem" if ca else ""
+    return f"tls://127.0.0.1:0?cert={folder}/server.pem&key={folder}/server.key{authority}"
+
+
+def reaching(server: Server, folder: Path, name: str = "", ca: str = "ca") -> str:
+    own = f"&cert={folder}/{name}.pem&key={folder}/{name}.key" if name else ""
+    return f"{server.endpoints[0]}?ca={folder}/{ca}.pem{own}"
+
+
+async def test_a_client_talks_through_tls(certificates: Path) -> None:
+    async with serve(listening(certificates)) as server:
+        async with open_client(reaching(server, certificates)) as client:
+            data = bytes(range(256)) * 8_000
+            assert await client.echo(data) == data
+        async with open_admin(reaching(server, certificates)) as admin:
+            assert await admin.version() == "1.1.20"
+
+
+async def test_a_client_does_not_talk_to_a_server_that_it_cannot_trust(certificates: Path) -> None:
+    async with (
+        serve(listening(certificates)) as server,
+        open_admin(reaching(server, certificates, ca="other")) as admin,
+    ):
+        with pytest.raises(ConnectionLost, match="certificate verify failed"):
+            await admin.version()
+
+
+async def test_without_a_certificate_of_the_authority_nobody_is_served_where_one_is_asked_for(
+    certificates: Path,
+) -> None:
+    async with serve(listening(certificates, ca=True)) as server:
+        async with open_admin(reaching(server, certificates)) as admin:
+            with pytest.raises(ConnectionLost):
+                await admin.version()
+        async with open_admin(reaching(server, certificates, "client")) as admin:
+            assert await admin.version() == "1.1.20"
+        assert server.broker.functions == {}
+
+
+async def test_the_name_in_the_certificate_decides_what_may_be_done(certificates: Path) -> None:
+    rules = [parse_rule("worker.*=work"), parse_rule("client.*=submit")]
+    async with serve(listening(certificates, ca=True), rules=rules) as server:
+        async with open_client(reaching(server, certificates, "client")) as client:
+            await client.submit_bg("f")
+        async with open_client(reaching(server, certificates, "worker")) as client:
+            with pytest.raises(ServerError, match="NOT_ALLOWED"):
+                await client.submit_bg("f")
+        async with open_admin(reaching(server, certificates, "client")) as admin:
+            with pytest.raises(ServerError, match="NOT_ALLOWED"):
+                await admin.shutdown()
+
+
+async def test_plain_text_to_a_tls_port_is_closed_without_a_word_of_gearman(certificates: Path) -> None:
+    async with serve(listening(certificates)) as server:
+        stream = await trio.open_tcp_stream("127.0.0.1", int(server.endpoints[0].rpartition(":")[2]))
+        await stream.send_all(b"status\n" + b"\0REQ" + bytes(8))
+        received = b""
+        try:
+            while data := await stream.receive_some():
+                received += data
+        except trio.BrokenResourceError:
+            pass
+        assert b"\n" not in received
+        assert len(received) < 20  # at most TLS's own alert
+        await stream.aclose()
+        assert server.broker.peers == {}
+
+
+async def test_a_handshake_that_does_not_go_on_is_given_up(
+    certificates: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with serve(listening(certificates)) as server:
+        with socket.create_connection(("127.0.0.1", int(server.endpoints[0].rpartition(":")[2]))):
+            while not server._links:
+                await trio.lowlevel.checkpoint()
+            await trio.sleep(12)
+            assert server._links == {}
+            assert server.counters.stalled == 1
+
+
+async def test_certificates_that_cannot_be_used_stop_the_start(certificates: Path) -> None:
+    with pytest.raises(ListenError, match="cannot use TLS on"):
+        await Server().serve([f"tls://127.0.0.1:0?cert={certificates}/server.pem&key={certificates}/client.key"])
