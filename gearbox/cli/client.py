@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -89,6 +90,8 @@ Exit codes: 0 done; 1 the job or the call failed, or wrong usage (then nothing
 was queued); 69 Gearman or g-core cannot be reached; 75 --timeout has passed;
 130 interrupted.
 """
+
+log = logging.getLogger("gearbox.client")
 
 CONNECT_TIMEOUT = 5.0  # seconds until Gearman counts as out of reach
 CORE_PATIENCE = 5.0  # seconds for a core to be there
@@ -250,6 +253,7 @@ class Session:
 
 async def converse(servers: Sequence[str], wanted: Wanted) -> ExitCode:
     """Carry out one command, from connecting to its exit code."""
+    log.debug("servers=%s %s", servers, wanted)
     terminal = Terminal(wanted, trio.current_time())
     session: Session | None = None
     try:

@@ -13,6 +13,7 @@ to reload.
 
 from __future__ import annotations
 
+import logging
 import signal
 import socket
 import uuid
@@ -35,6 +36,8 @@ from gearbox.job import Status
 from gearbox.runner import Report, failure
 
 __all__ = ["Crew", "work"]
+
+logger = logging.getLogger("gearbox.worker")
 
 PATIENCE = 5.0  # seconds without a connection, after which the operator is told
 
@@ -149,12 +152,14 @@ class Crew:
         self._retired.discard(post)
 
     def _retire(self, post: _Post) -> None:
+        logger.debug("retiring method=%s", post.name)
         self._retired.add(post)
         post.worker.stop()
         if not post.connected.is_set():
             post.scope.cancel()  # a worker that never had a server has nothing to finish
 
     def _connect(self, post: _Post) -> None:
+        logger.debug("connected method=%s", post.name)
         post.connected.set()
         self._connections += 1
         if self._was_lost:

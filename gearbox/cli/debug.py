@@ -2,9 +2,10 @@
 
 A logger is named as the original names its debug channels: `structlog.get_logger("gearbox:core")`. Events of level
 info and above are always written, those of level debug only for the names that `DEBUG` lists: `*` stands for any text,
-a leading `-` takes names out again. What `abraxas_py` logs comes under names such as `abraxas:worker`, from warnings on
-unless DEBUG lists them. Each event is one line on standard error; control characters are escaped, so that no value can
-forge a second one.
+a leading `-` takes names out again. What comes through the standard library, from `abraxas_py` (`abraxas:worker`) and
+from these tools (`gearbox:worker`, `gearbox:client`), is written from warnings on, unless DEBUG lists the name.
+
+Each event is one line on standard error; control characters are escaped, so that no value can forge a second one.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def configure_logging(debug: str) -> None:
     )
 
     class Records(logging.Handler):
-        """The log of abraxas_py, which uses the standard library's."""
+        """What is logged through the standard library."""
 
         def emit(self, record: logging.LogRecord) -> None:
             name = record.name.replace(".", ":")
@@ -95,10 +96,11 @@ def configure_logging(debug: str) -> None:
                     event["exception"] = logging.Formatter().formatException(record.exc_info)
                 print(format_event(datetime.now(), name, record.levelname.lower(), event), file=sys.stderr, flush=True)
 
-    abraxas = logging.getLogger("abraxas")
-    abraxas.handlers = [Records()]
-    abraxas.propagate = False
-    abraxas.setLevel(logging.DEBUG if debug else logging.WARNING)
+    for name in ("abraxas", "gearbox"):
+        logger = logging.getLogger(name)
+        logger.handlers = [Records()]
+        logger.propagate = False
+        logger.setLevel(logging.DEBUG if debug else logging.WARNING)
 
 
 def format_event(now: datetime, name: str, level: str, event: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ answered with its data as the result, or with its failure as the RPC error. (The
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -31,6 +32,8 @@ from gearbox.job import Status
 from gearbox.runner import Exit, Input, Report, run, words
 
 __all__ = ["CommandPerformer", "Handler", "Performer", "Ticket", "as_answer", "command_environment", "command_line"]
+
+logger = logging.getLogger("gearbox.worker")
 
 SHOWN_CHARACTERS = 1000  # of a command on the console and in the log; a job may bring megabytes of arguments
 LEAVE_TIMEOUT = 10.0  # seconds for the core to give leave; then the attempt is given up, and the core may try again
@@ -145,6 +148,9 @@ class Handler:
         ticket = Ticket.of(request.meta)
         key = ticket if ticket is not None and ticket.attempt is not None else object()  # equal to no other
         task = self._tasks.get(key)
+        logger.debug(
+            "assigned handle=%r ticket=%s bytes=%d again=%s", job.handle, ticket, len(job.data), task is not None
+        )
         if task is None:
             task = self._tasks[key] = _Task()
             unique = job.unique.decode(errors="replace")
@@ -221,6 +227,9 @@ class CommandPerformer:
             started=self.guard.add,
             ended=self.guard.remove,
         )
+        if exit is not None:
+            sizes = len(exit.stdout), len(exit.stderr)
+            logger.debug("ended ticket=%s status=%d stdout_bytes=%d stderr_bytes=%d", ticket, exit.status, *sizes)
         if exit is not None and self.method.log_output:
             self.log.write(trio.current_time() - assigned_at, *_output_lines(exit))
         if report.status is Status.COMPLETE:

@@ -6,6 +6,7 @@ lookout asks the servers once a second how many workers the function has, and sp
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from math import inf
@@ -16,6 +17,8 @@ from abraxas_py import AbraxasError, open_admin
 from abraxas_py.nursery import open_nursery
 
 __all__ = ["NobodyThere", "count_workers", "looking_out", "unreachable"]
+
+log = logging.getLogger("gearbox.client")
 
 INTERVAL = 1.0  # seconds between questions
 HINT_AFTER = 2.0  # seconds without a worker until a hint is given
@@ -64,7 +67,9 @@ async def looking_out(
         has_hinted = False
         while True:
             await trio.sleep(INTERVAL)
-            if await count_workers(servers, function) != 0:
+            count = await count_workers(servers, function)
+            log.debug("still waiting function=%s workers=%s", function, count)
+            if count != 0:
                 since = trio.current_time()
             absent = trio.current_time() - since
             if absent >= patience:

@@ -8,6 +8,8 @@ that says no (no such job, invalid data) ends it as well.
 
 from __future__ import annotations
 
+import logging
+
 import trio
 
 from abraxas_py import AbraxasError
@@ -17,6 +19,8 @@ from gearbox.errors import Code, RpcError
 from gearbox.runner import Report, failure
 
 __all__ = ["Reporter"]
+
+log = logging.getLogger("gearbox.worker")
 
 FIRST_DELAY, LONGEST_DELAY = 0.1, 5.0  # seconds between tries
 ANSWER_TIMEOUT = 30.0  # seconds for one try; while no core is there, Gearman keeps the call for the next one
@@ -49,6 +53,7 @@ class Reporter:
         delay, is_late = FIRST_DELAY, False
         while True:
             problem = await self._try(id, attempt, report)
+            log.debug("reported id=%d attempt=%s status=%s problem=%s", id, attempt, report.status.value, problem)
             if problem is None:
                 break
             if isinstance(problem, RpcError) and problem.code == Code.TOO_LARGE and report.data is not None:
