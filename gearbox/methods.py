@@ -22,7 +22,7 @@ from gearbox.core import Core, Reply
 from gearbox.errors import Code, RpcError
 from gearbox.gearman import Call
 from gearbox.job import Job, NewJob, Priority, Reported, Status
-from gearbox.store.sql import iso
+from gearbox.store.rows import iso
 
 __all__ = ["METHODS", "dispatch"]
 

@@ -51,6 +51,8 @@ GEARBOX = {
     "steps": (PURE, {"errors", "job", "rpc", "rules", "store", "attrs"}),
     "store/__init__": (PURE, {"job", "store", "attrs"}),
     "store/rollups": (PURE, {"job", "attrs"}),
+    "store/rows": (PURE, {"job", "attrs"}),
+    "store/reading": (PURE, {"job", "store"}),
     "store/sql": ("", {"errors", "job", "store", "attrs"}),
     "store/sqlite": ("", {"errors", "store"}),
     "gearman": ("", {"errors", "job", "rpc", "abraxas_py", "attrs", "trio"}),

@@ -460,10 +460,10 @@ PLANS = [
 
 @pytest.mark.parametrize(("statement", "index"), PLANS)
 def test_no_statement_scans_the_table(tmp_path: Path, statement: str, index: str) -> None:
-    from gearbox.store import sql
+    from gearbox.store import reading
 
     store = open_store(str(tmp_path / "jobs.db"))
-    text = f"EXPLAIN QUERY PLAN {getattr(sql, statement)}"
+    text = f"EXPLAIN QUERY PLAN {getattr(reading, statement)}"
     values = dict.fromkeys(("id", "now", "limit", "status", "above", "dedupe", "submit_token"), "ready")
     plan = [row[3] for row in store._connection.execute(text, values)]  # type: ignore[attr-defined]
     store.close()

@@ -1,0 +1,189 @@
+"""What a transaction reads, over any DB-API connection.
+
+Statements are written once, with `:name` parameters; a dialect gives `execute` and the few texts that differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from gearbox.job import ACTIVE, CURRENT, FAILED, TERMINAL, Attempt, Facts, Job, Pool, Status
+from gearbox.store import Audit
+from gearbox.store.rollups import Bucket, summary
+from gearbox.store.rows import JOB, STATUSES, attempt_of, iso, job_of, listed, micros
+
+__all__ = ["Execute", "Reading"]
+
+Execute = Callable[[str, Mapping[str, Any]], Any]  # returns a DB-API cursor
+
+WALK_LIMIT = 10_000  # nodes of the graph that a search for a cycle looks at
+CHAIN_LIMIT = 1_000  # duplicates of duplicates; each was active once, so this is never reached
+
+SELECT_JOB = f"SELECT {JOB} FROM gearbox_jobs j WHERE j.id = :id"
+SELECT_JOB_OF_TOKEN = f"SELECT {JOB} FROM gearbox_jobs j WHERE j.submit_token = :submit_token"
+SELECT_JOBS = f"SELECT {JOB} FROM gearbox_jobs j WHERE j.id IN (%s) ORDER BY j.id"
+SELECT_CURRENT = (
+    f"SELECT {JOB} FROM gearbox_jobs j WHERE j.status IN ({listed(CURRENT)}) ORDER BY j.id DESC LIMIT :limit"
+)
+SELECT_FACTS = f"""
+SELECT {JOB},
+    EXISTS (SELECT 1 FROM gearbox_jobs m WHERE m.before_id = j.id AND m.status IN ({listed(CURRENT)})),
+    EXISTS (SELECT 1 FROM gearbox_jobs m WHERE m.before_id = j.id AND m.status IN ({listed(FAILED)})),
+    EXISTS (SELECT 1 FROM gearbox_jobs m WHERE m.before_id = j.id AND m.status = 'duplicate')
+FROM gearbox_jobs j WHERE j.id = :id
+"""
+SELECT_TWIN = f"""
+SELECT id FROM gearbox_jobs WHERE dedupe = :dedupe AND has_dedupe = 1 AND status IN ({listed(ACTIVE)})
+"""
+SELECT_POOL_DUPLICATES = """
+SELECT DISTINCT see_other FROM gearbox_jobs WHERE before_id = :id AND status = 'duplicate'
+"""
+SELECT_PREREQUISITES = """
+SELECT after_id FROM gearbox_jobs WHERE id = :id AND after_id IS NOT NULL
+UNION SELECT see_other FROM gearbox_jobs WHERE id = :id AND see_other IS NOT NULL
+UNION SELECT id FROM gearbox_jobs WHERE before_id = :id
+"""
+SELECT_DEPENDENTS = """
+WITH RECURSIVE same (id) AS (
+    SELECT CAST(:id AS INTEGER) UNION SELECT j.id FROM gearbox_jobs j JOIN same ON j.see_other = same.id
+)
+SELECT j.id FROM same JOIN gearbox_jobs j ON j.after_id = same.id WHERE j.status IN ('ready', 'waiting')
+UNION SELECT t.id FROM same JOIN gearbox_jobs j ON j.id = same.id JOIN gearbox_jobs t ON t.id = j.before_id
+WHERE t.status IN ('ready', 'waiting')
+"""
+SELECT_ATTEMPTS = """
+SELECT job_id, epoch, owner, claimed_at, started_at, ended_at, outcome, worker, error
+FROM gearbox_attempts WHERE job_id = :id
+"""
+SELECT_EVENTS = """
+SELECT seq, at, from_status, to_status, epoch, why, who FROM gearbox_events WHERE job_id = :id ORDER BY seq
+"""
+SELECT_DUE = "SELECT id FROM gearbox_jobs WHERE next_at <= :now ORDER BY next_at LIMIT :limit"
+SELECT_NEXT = "SELECT next_at FROM gearbox_jobs WHERE next_at IS NOT NULL ORDER BY next_at LIMIT 1"
+SELECT_IDS = f"""
+SELECT id FROM gearbox_jobs
+WHERE status = :status AND status IN ({listed(CURRENT)}) AND id > :above ORDER BY id LIMIT :limit
+"""  # the list is there for the partial index, which no parameter can match
+SELECT_COUNTS = "SELECT status, jobs FROM gearbox_counts WHERE method_name = :method AND jobs > 0"
+SELECT_SPAN = "SELECT earliest, latest FROM gearbox_methods WHERE method_name = :method"
+SELECT_MEASURES = """
+SELECT measure, jobs, total, squares FROM gearbox_measures WHERE method_name = :method ORDER BY measure, bucket
+"""
+
+
+class Reading:
+    """The half of `store.Tx` that changes nothing."""
+
+    def __init__(self, execute: Execute) -> None:
+        self._execute = execute
+
+    def job(self, id: int) -> Job | None:
+        return self._one(SELECT_JOB, {"id": id})
+
+    def job_of_token(self, submit_token: str) -> Job | None:
+        return self._one(SELECT_JOB_OF_TOKEN, {"submit_token": submit_token})
+
+    def _one(self, statement: str, values: Mapping[str, Any]) -> Job | None:
+        row = self._execute(statement, values).fetchone()
+        return None if row is None else job_of(row)
+
+    def resolve(self, id: int) -> Job | None:
+        job = self.job(id)
+        for _ in range(CHAIN_LIMIT):
+            if job is None or job.see_other is None:
+                return job
+            job = self.job(job.see_other)
+        raise AssertionError(f"job {id} is a duplicate of itself")
+
+    def facts(self, id: int) -> Facts | None:
+        row = self._execute(SELECT_FACTS, {"id": id}).fetchone()
+        if row is None:
+            return None
+        job = job_of(row[:-3])
+        is_unfinished, has_failed, has_duplicates = row[-3:]
+        statuses = self._pool_originals(id) if has_duplicates else set()
+        pool = Pool(
+            bool(is_unfinished) or not statuses <= TERMINAL,
+            bool(has_failed) or not statuses.isdisjoint(FAILED),
+        )
+        parent = None if job.after_id is None else self.resolve(job.after_id)
+        twin = self.twin(job.dedupe) if job.has_dedupe else None
+        return Facts(job, None if parent is None else parent.status, pool, twin)
+
+    def _pool_originals(self, id: int) -> set[Status]:
+        originals = self._execute(SELECT_POOL_DUPLICATES, {"id": id}).fetchall()
+        jobs = (self.resolve(original) for (original,) in originals)
+        return {job.status for job in jobs if job is not None}
+
+    def twin(self, dedupe: str) -> int | None:
+        row = self._execute(SELECT_TWIN, {"dedupe": dedupe}).fetchone()
+        return None if row is None else row[0]
+
+    def waits_for(self, id: int, other: int) -> bool:
+        seen = {id}
+        todo = [id]
+        while todo:
+            here = todo.pop()
+            if here == other:
+                return True
+            if len(seen) > WALK_LIMIT:
+                return True
+            for (before,) in self._execute(SELECT_PREREQUISITES, {"id": here}).fetchall():
+                if before not in seen:
+                    seen.add(before)
+                    todo.append(before)
+        return False
+
+    def dependents(self, id: int) -> tuple[int, ...]:
+        return tuple(row[0] for row in self._execute(SELECT_DEPENDENTS, {"id": id}).fetchall())
+
+    def attempt(self, id: int, epoch: int) -> Attempt | None:
+        row = self._execute(SELECT_ATTEMPTS + " AND epoch = :epoch", {"id": id, "epoch": epoch}).fetchone()
+        return None if row is None else attempt_of(row)
+
+    def attempts(self, id: int) -> list[Attempt]:
+        return [attempt_of(row) for row in self._execute(SELECT_ATTEMPTS + " ORDER BY epoch", {"id": id}).fetchall()]
+
+    def audit(self, id: int) -> list[Audit]:
+        rows = self._execute(SELECT_EVENTS, {"id": id}).fetchall()
+        return [
+            Audit(seq, at / 1e6, was and STATUSES[was], STATUSES[status], epoch, why, who)
+            for seq, at, was, status, epoch, why, who in rows
+        ]
+
+    def due(self, now: float, limit: int) -> list[int]:
+        return [row[0] for row in self._execute(SELECT_DUE, {"now": micros(now), "limit": limit}).fetchall()]
+
+    def next_at(self) -> float | None:
+        """The earliest `next_at` of all jobs."""
+        row = self._execute(SELECT_NEXT, {}).fetchone()
+        return None if row is None else row[0] / 1e6
+
+    def ids(self, statuses: Iterable[Status], above: int, limit: int) -> list[int]:
+        found: list[int] = []
+        for status in statuses:
+            row = {"status": status.value, "above": above, "limit": limit}
+            found += [id for (id,) in self._execute(SELECT_IDS, row).fetchall()]
+        return sorted(found)[:limit]
+
+    def jobs(self, ids: Sequence[int]) -> list[Job]:
+        found: dict[int, Job] = {}
+        for start in range(0, len(ids), 500):  # every database takes that many parameters
+            part = {f"id{n}": id for n, id in enumerate(ids[start : start + 500])}
+            statement = SELECT_JOBS % ", ".join(f":{name}" for name in part)
+            found |= {row[0]: job_of(row) for row in self._execute(statement, part).fetchall()}
+        return [found[id] for id in sorted(found)]
+
+    def current(self, limit: int) -> list[Job]:
+        return [job_of(row) for row in self._execute(SELECT_CURRENT, {"limit": limit}).fetchall()]
+
+    def stats(self, method: str) -> dict[str, Any]:
+        key = {"method": method}
+        states = {status: int(jobs) for status, jobs in self._execute(SELECT_COUNTS, key).fetchall()}
+        span = self._execute(SELECT_SPAN, key).fetchone()
+        measures: dict[str, list[Bucket]] = {}
+        for measure, jobs, total, squares in self._execute(SELECT_MEASURES, key).fetchall():
+            measures.setdefault(measure, []).append(Bucket(int(jobs), total, squares))
+        times = (iso(span[0] / 1e6), iso(span[1] / 1e6)) if span else (None, None)
+        return summary(states, times, measures)

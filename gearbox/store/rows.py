@@ -1,0 +1,108 @@
+"""Rows to and from `Job` and `Attempt`; pure. Integer microseconds in the columns, float seconds in the objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import attrs
+
+from gearbox.job import Attempt, Job, Outcome, Priority, Status
+
+__all__ = ["COLUMNS", "JOB", "STATUSES", "attempt_of", "iso", "job_of", "listed", "micros", "seconds", "value_of"]
+
+# The fields of `Job` in the order of its definition, and their columns (the original's, where it has them).
+COLUMNS = {
+    "id": "id",
+    "method": "method_name",
+    "arguments": "arguments",
+    "priority": "priority",
+    "created": "created",
+    "updated": "updated",
+    "status": "status",
+    "dedupe": "dedupe",
+    "has_dedupe": "has_dedupe",
+    "after_date": "after_date",
+    "after_id": "after_id",
+    "before_id": "before_id",
+    "completed": "completed",
+    "retries": "retries",
+    "max_retries": "max_retries",
+    "retry_delay": "retry_delay",
+    "progress": "progress_status",
+    "progress_at": "progress_updated",
+    "result_data": "result_data",
+    "owner": "runner_instance",
+    "ready_at": "ready_at",
+    "claimed_at": "claimed_at",
+    "see_other": "see_other",
+    "epoch": "epoch",
+    "next_at": "next_at",
+    "released": "released",
+    "events": "events",
+}
+TIMES = {"created", "updated", "after_date", "completed", "progress_at", "ready_at", "claimed_at", "next_at"}
+assert list(COLUMNS) == [field.name for field in attrs.fields(Job)]
+
+JOB = ", ".join(f"j.{column}" for column in COLUMNS.values())
+PRIORITIES = {priority.value: priority for priority in Priority}
+STATUSES = {status.value: status for status in Status}
+
+
+def listed(statuses: Iterable[Status]) -> str:
+    """Statuses as the inside of an SQL `IN (...)`, in the order of their definition (which the indexes use)."""
+    wanted = set(statuses)
+    order = (
+        Status.READY,
+        Status.WAITING,
+        Status.RUNNING,
+        Status.ALMOST_DONE,
+        Status.ERRORED,
+        Status.COMPLETE,
+        Status.INVALID,
+        Status.MISSING,
+        Status.DUPLICATE,
+    )
+    return ", ".join(f"'{status.value}'" for status in order if status in wanted)
+
+
+def iso(at: float) -> str:
+    """An instant as the original shows it.
+
+    >>> iso(0.5)
+    '1970-01-01T00:00:00.500Z'
+    """
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def micros(at: float | None) -> int | None:
+    return None if at is None else round(at * 1e6)
+
+
+def value_of(name: str, value: Any) -> Any:
+    if name in TIMES:
+        return micros(value)
+    return value.value if isinstance(value, Status) else value
+
+
+def seconds(at: int | None) -> float | None:
+    return None if at is None else at / 1e6
+
+
+def job_of(row: Sequence[Any]) -> Job:
+    (id, method, arguments, priority, created, updated, status, dedupe, has_dedupe, after_date, after_id, before_id,
+     completed, retries, max_retries, retry_delay, progress, progress_at, result_data, owner, ready_at, claimed_at,
+     see_other, epoch, next_at, released, events) = row  # fmt: skip
+    return Job(
+        id, method, arguments, PRIORITIES[priority], created / 1e6, updated / 1e6, STATUSES[status], dedupe,
+        bool(has_dedupe), seconds(after_date), after_id, before_id, seconds(completed), retries, max_retries,
+        retry_delay, progress, seconds(progress_at), result_data, owner, seconds(ready_at), seconds(claimed_at),
+        see_other, epoch, seconds(next_at), bool(released), events,
+    )  # fmt: skip
+
+
+def attempt_of(row: Sequence[Any]) -> Attempt:
+    job_id, epoch, owner, claimed_at, started_at, ended_at, outcome, worker, error = row
+    ended = outcome and Outcome(outcome)
+    return Attempt(job_id, epoch, owner, claimed_at / 1e6, seconds(started_at), seconds(ended_at), ended, worker, error)
