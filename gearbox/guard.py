@@ -65,6 +65,7 @@ async def open_guard() -> AsyncIterator[Guard]:
         start_new_session=True,
     )
     assert process.stdin is not None
+    os.set_blocking(process.stdin.fileno(), False)  # a guard that is stuck must not stop the worker
     try:
         yield Guard(process.stdin.fileno())
     finally:
