@@ -38,13 +38,16 @@ class SqliteStore:
             self._connection = sqlite3.connect(
                 path, isolation_level=None, check_same_thread=False, cached_statements=256
             )
-            self._prepare()
         except sqlite3.Error as error:
             self._lock.close()
             raise StoreError(f"cannot use the database {path}: {error}") from error
+        try:
+            self._prepare()
+        except sqlite3.Error as error:
+            self.close()
+            raise StoreError(f"cannot use the database {path}: {error}") from error
         except StoreError:
-            self._connection.close()
-            self._lock.close()
+            self.close()
             raise
 
     def _prepare(self) -> None:
