@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -333,6 +334,14 @@ async def test_stopping_without_a_server_finishes_what_runs(open_gearman: Any, t
         await trio.sleep(0.1)
         assert not await crew.stop(1)  # the core does not have the result
     assert ended.exists()
+
+
+@pytest.mark.skipif(shutil.which("php") is None, reason="needs php (Debian: php-cli)")
+async def test_the_php_method_of_the_seeds_sample(open_gearman: Any) -> None:
+    program = r"""$expr = implode(" ", json_decode($argn)); echo json_encode(eval("return $expr;"))."\n";"""
+    method = Method("Php::eval", ("php", "-R", program), output=Output.NL_JSON)
+    async with open_gearman(ACCEPTING) as gearman, a_crew(gearman.address, method):
+        assert (await submit(gearman.address, method.name, payload(method.name, ["1 + 2", "* 3"])))["result"] == [7]
 
 
 async def test_a_log_tells_each_run_and_survives_its_rotation(open_gearman: Any, tmp_path: Path) -> None:
