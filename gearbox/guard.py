@@ -2,7 +2,8 @@
 
 A worker that gets SIGKILL can clean up nothing: its commands would run on, while their jobs are run again somewhere
 else. So it starts a small shell process, tells it the process group of every command, and holds the only other end of
-its standard input. When that closes, for whatever reason, the guard kills the groups that were not taken back.
+its standard input. When that closes, for whatever reason, the guard kills the groups that were not taken back. (A
+worker killed in the moment between starting a command and telling the guard leaves that command running.)
 
 (Linux' PR_SET_PDEATHSIG would do the same for the command alone, not for what the command started, and fires as soon as
 the thread ends that started the command.)

@@ -24,7 +24,7 @@ def is_alive(pid: int) -> bool:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for what another process does; nothing in this one could tell."""
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         while not condition():  # noqa: ASYNC110
             await trio.sleep(0.01)
 
@@ -48,19 +48,22 @@ async def test_leaving_kills_what_was_added_and_not_removed() -> None:
 
 
 async def test_a_killed_worker_takes_its_commands_along(tmp_path: Path) -> None:
-    pid_file = tmp_path / "pid"
+    pid_file, told = tmp_path / "pid", tmp_path / "told"
     program = f"""
 import trio
 from gearbox.guard import open_guard
 from gearbox.runner import Input, Output, run
 async def main():
     async with open_guard() as guard:
+        def started(group):
+            guard.add(group)
+            open("{told}", "w").close()
         command = "sleep 1000 & echo $! > {pid_file}.new; mv {pid_file}.new {pid_file}; wait"
-        await run(command, Input.IGNORE, Output.STRING, None, started=guard.add, ended=guard.remove)
+        await run(command, Input.IGNORE, Output.STRING, None, started=started, ended=guard.remove)
 trio.run(main)
 """
     worker = subprocess.Popen([sys.executable, "-c", program])  # noqa: ASYNC220
-    await until(pid_file.exists)
+    await until(lambda: pid_file.exists() and told.exists())
     pid = int(pid_file.read_text())
     assert is_alive(pid)
     os.kill(worker.pid, signal.SIGKILL)
