@@ -8,6 +8,8 @@ AbraxasError
 ├── ListenError               an address that cannot be listened on
 ├── ConnectionLost            the connection ended before the answer came
 ├── Unavailable               no server could be reached; nothing was sent
+├── ResponseTimeout           the answer did not come in the time that the caller gave it
+├── PayloadError              what was to be a job's payload could not be read to its end
 ├── ServerError               the server answered with an ERROR packet or an ERR line
 └── JobError
     ├── JobFailed             WORK_FAIL
@@ -25,8 +27,10 @@ __all__ = [
     "JobRaised",
     "ListenError",
     "LocalProtocolError",
+    "PayloadError",
     "ProtocolError",
     "RemoteProtocolError",
+    "ResponseTimeout",
     "ServerError",
     "Unavailable",
 ]
@@ -75,6 +79,17 @@ class ConnectionLost(AbraxasError):
 
 class Unavailable(AbraxasError):
     """No server could be reached in time. Nothing was submitted, so trying again cannot do anything twice."""
+
+
+class ResponseTimeout(AbraxasError):
+    """The answer did not come in the time that the caller gave it; the job may run still, unheard."""
+
+
+class PayloadError(AbraxasError):
+    """What was to be a job's payload could not be read to its end, for the reason that is this error's cause.
+
+    Of a client's task: a worker may have seen the beginning. Of a worker's job: its client is gone, or gave up.
+    """
 
 
 class ServerError(AbraxasError):
