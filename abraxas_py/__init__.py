@@ -22,9 +22,10 @@ The architecture, from the inside out; each layer knows only those before it:
 Nothing in here knows the scheduler (`gearbox`); it uses this package as any program can, over `Server.attach`.
 """
 
-from abraxas_py.admin import Admin, ConnectionStatus, FunctionStatus, JobRow, PriorityStatus, open_admin
+from abraxas_py.admin import Admin, ConnectionStatus, FunctionStatus, JobRow, PriorityStatus, WorkerRow, open_admin
+from abraxas_py.assigned import Assigned
 from abraxas_py.broker import Options
-from abraxas_py.client import Client, Data, JobStatus, Status, Task, Warning, open_client
+from abraxas_py.client import Client, JobStatus, open_client
 from abraxas_py.connection import Connection
 from abraxas_py.errors import (
     AbraxasError,
@@ -35,16 +36,20 @@ from abraxas_py.errors import (
     JobRaised,
     ListenError,
     LocalProtocolError,
+    PayloadError,
     ProtocolError,
     RemoteProtocolError,
+    ResponseTimeout,
     ServerError,
     Unavailable,
 )
 from abraxas_py.protocol.packets import Packet, Priority, Type
 from abraxas_py.protocol.wire import Line
 from abraxas_py.server import Counters, Limits, Server, serve
+from abraxas_py.settings import Settings, Target
+from abraxas_py.task import Data, Event, Status, Task, Warning
 from abraxas_py.transport import Dialer, Endpoint, connect, parse_endpoint
-from abraxas_py.worker import Assigned, Worker
+from abraxas_py.worker import Registration, Worker
 
 __version__ = "0.1.0"
 
@@ -60,6 +65,7 @@ __all__ = [
     "Data",
     "Dialer",
     "Endpoint",
+    "Event",
     "FunctionStatus",
     "InvalidEndpoint",
     "JobError",
@@ -73,18 +79,24 @@ __all__ = [
     "LocalProtocolError",
     "Options",
     "Packet",
+    "PayloadError",
     "Priority",
     "PriorityStatus",
     "ProtocolError",
+    "Registration",
     "RemoteProtocolError",
+    "ResponseTimeout",
     "Server",
     "ServerError",
+    "Settings",
     "Status",
+    "Target",
     "Task",
     "Type",
     "Unavailable",
     "Warning",
     "Worker",
+    "WorkerRow",
     "connect",
     "open_admin",
     "open_client",

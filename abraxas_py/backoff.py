@@ -7,11 +7,11 @@ from collections.abc import Iterator
 __all__ = ["delays"]
 
 FIRST_DELAY = 0.1  # seconds
-MAX_DELAY = 10.0
+MAX_DELAY = 10.0  # unless the caller wants another one
 SPREAD = 0.15  # so that a fleet does not come back in one instant
 
 
-def delays(chance: Iterator[float]) -> Iterator[float]:
+def delays(chance: Iterator[float], max_delay: float = MAX_DELAY) -> Iterator[float]:
     """The delays in seconds, without end; `chance` gives numbers from 0 to 1.
 
     >>> from itertools import islice, repeat
@@ -20,5 +20,5 @@ def delays(chance: Iterator[float]) -> Iterator[float]:
     """
     delay, following = FIRST_DELAY, FIRST_DELAY
     while True:
-        yield min(delay, MAX_DELAY) * (1 + SPREAD * (2 * next(chance) - 1))
+        yield min(delay, max_delay) * (1 + SPREAD * (2 * next(chance) - 1))
         delay, following = following, min(delay + following, 2 * MAX_DELAY)

@@ -1,480 +1,589 @@
 """The client: submits jobs to one of several servers and hands out what becomes of them.
 
-Everything that a caller asks becomes a `Call` with its packet. Calls go to the outbox of a live server (round robin),
-or wait while there is none. One writer task for each connection sends all calls of a scheduler pass with one
-`send_all`; from the moment a call is handed to it, the call counts as sent. So when a connection is lost, its unsent
-calls move on to another one, and the sent ones end in ConnectionLost: nothing is ever submitted twice.
+How calls reach a server, and what a lost connection means for them, is `lifeline`'s; what can be done with a submitted
+job is `task`'s.
 """
 
 from __future__ import annotations
 
 import logging
-import random
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Generator
-from contextlib import asynccontextmanager
-from math import inf
-from typing import NamedTuple
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import datetime
+from functools import partial
+from math import ceil, inf
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, overload
 
 import trio
 
-from abraxas_py import backoff
-from abraxas_py.connection import Connection
-from abraxas_py.errors import (
-    AbraxasError,
-    ConnectionLost,
-    JobFailed,
-    JobRaised,
-    LocalProtocolError,
-    RemoteProtocolError,
-    ServerError,
-    Unavailable,
-)
+from abraxas_py.admin import Admin
+from abraxas_py.assigned import as_bytes
+from abraxas_py.backoff import MAX_DELAY
+from abraxas_py.call import Call, function_name
+from abraxas_py.dump import PacketDump, TrafficDump
+from abraxas_py.errors import AbraxasError, LocalProtocolError
+from abraxas_py.lifeline import Lifeline, Lifelines
 from abraxas_py.nursery import open_nursery
-from abraxas_py.protocol.exchange import Exchange
-from abraxas_py.protocol.packets import MAX_FUNCTION_BYTES, MAX_UNIQUE_BYTES, SUBMISSIONS, Packet, Priority, Type
+from abraxas_py.payload import Feeder, Payload
+from abraxas_py.protocol.packets import MAX_UNIQUE_BYTES, SUBMISSIONS, Packet, Priority, Type
 from abraxas_py.protocol.wire import REQUEST, encode
-from abraxas_py.transport import Dialer, Endpoint, dialer
+from abraxas_py.settings import Settings, Target
+from abraxas_py.task import Data, Event, Status, Task, Warning, fraction
+from abraxas_py.transport import Dialer, Endpoint
+from abraxas_py.worker import Worker
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    T = TypeVar("T", default=bytes)
+else:
+    from typing import TypeVar
+
+    T = TypeVar("T")
 
 __all__ = ["Client", "Data", "JobStatus", "Status", "Task", "Warning", "open_client"]
 
 log = logging.getLogger("abraxas.client")
 
+Sent = bytes | str | AsyncIterable[bytes]
+"""A payload: bytes, text (in the encoding, or UTF-8), or a stream of bytes."""
+
+
+class Default:
+    """Stands for what `open_client` was told."""
+
+
+DEFAULT: Final = Default()
+
 
 class JobStatus(NamedTuple):
-    """What a server says about a job; `clients` is how many wait for it (0 where only the handle was asked for)."""
+    """What the servers say about a job."""
 
-    is_known: bool
-    is_running: bool
+    known: int  # how many servers know it: mostly 1 or 0
+    running: int  # how many servers have a worker on it
     numerator: bytes  # progress, as its worker reported it
     denominator: bytes
-    clients: int = 0
+    clients: int = 0  # how many wait for it (0 where only the handle was asked for)
 
     @property
-    def known(self) -> bool:
-        return self.is_known
+    def is_known(self) -> bool:
+        """Whether any server knows it."""
+        return self.known > 0
 
     @property
-    def running(self) -> bool:
-        return self.is_running
-
-
-class Data(NamedTuple):
-    """A piece of a result, sent ahead of its end (WORK_DATA)."""
-
-    data: bytes
-
-
-class Warning(NamedTuple):
-    """WORK_WARNING."""
-
-    data: bytes
-
-
-class Status(NamedTuple):
-    """Progress (WORK_STATUS), as the worker wrote it: mostly two integers, sometimes a fraction and 1."""
-
-    numerator: bytes
-    denominator: bytes
-
-
-Event = Data | Warning | Status
-
-
-class Call:
-    """A request, and what waits for its answer."""
-
-    __slots__ = ("_waiter", "answer", "deadline", "error", "is_done", "reply", "request")
-
-    def __init__(self, request: bytes, answer: Type, deadline: float) -> None:
-        self.request = request  # encoded; given up once it is sent
-        self.answer = answer  # the type of packet that answers it
-        self.deadline = deadline  # in the loop's time: until then it must have been sent
-        self.is_done = False
-        self.error: AbraxasError | None = None
-        self.reply: Packet | None = None
-        self._waiter: trio.Event | None = None
-
-    def receive(self, packet: Packet, exchange: Exchange[Call]) -> None:
-        """Take a packet that belongs to this call."""
-        if packet.type is Type.ERROR:
-            self.end(_server_error(packet))
-        else:
-            self.reply = packet
-            self.end(None)
-
-    def end(self, error: AbraxasError | None) -> None:
-        """Nothing more will come; at most once."""
-        self.is_done = True
-        self.error = error
-        self.request = b""
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._waiter is not None:
-            self._waiter.set()
-            self._waiter = None
-
-    async def _sleep(self) -> None:
-        """Until something has changed."""
-        if self._waiter is None:
-            self._waiter = trio.Event()
-        await self._waiter.wait()
-
-    async def answered(self) -> Packet:
-        """The answer. Raises ServerError, ConnectionLost or Unavailable."""
-        while not self.is_done:
-            await self._sleep()
-        if self.error is not None:
-            raise self.error
-        assert self.reply is not None
-        return self.reply
-
-
-class Task(Call):
-    """A foreground job that was submitted.
-
-    `await task` gives its result: all WORK_DATA that no iteration took, and what WORK_COMPLETE brought. It raises
-    JobFailed, JobRaised, ServerError (the server refused the job), ConnectionLost (after it was sent) or Unavailable
-    (before). `async for event in task` gives `Data`, `Warning` and `Status` as they come, ends with the job, and raises
-    nothing: await the task for its end.
-    """
-
-    __slots__ = ("_events", "_is_iterated", "_on_end", "handle", "result")
-
-    def __init__(self, request: bytes, deadline: float, on_end: Callable[[Task], None] | None) -> None:
-        super().__init__(request, Type.JOB_CREATED, deadline)
-        self.handle = b""  # empty until the server has given it one
-        self.result: bytes | None = None  # once the job is complete
-        self._on_end = on_end
-        self._events: deque[Event] = deque()
-        self._is_iterated = False
+    def is_running(self) -> bool:
+        """Whether any server has a worker on it."""
+        return self.running > 0
 
     @property
-    def done(self) -> bool:
-        """Whether the job has ended, one way or another; then `result` or `error` is set."""
-        return self.is_done
-
-    def receive(self, packet: Packet, exchange: Exchange[Call]) -> None:
-        type = packet.type
-        if type is Type.JOB_CREATED:
-            self.handle = packet.body
-            exchange.follow(self, packet.body)
-            self._wake()
-        elif type is Type.WORK_COMPLETE:
-            last = packet.split()[1]
-            pieces = [] if self._is_iterated else [event.data for event in self._events if isinstance(event, Data)]
-            self.result = b"".join((*pieces, last)) if pieces else last
-            self.end(None)
-        elif type is Type.WORK_FAIL:
-            self.end(JobFailed("the job failed"))
-        elif type is Type.WORK_EXCEPTION:
-            self.end(JobRaised(packet.split()[1]))
-        elif type is Type.ERROR:
-            self.end(_server_error(packet))
-        else:
-            self._note(packet)
-
-    def _note(self, packet: Packet) -> None:
-        _, *arguments = packet.split()
-        if packet.type is Type.WORK_STATUS:
-            if self._events and not self._is_iterated and isinstance(self._events[-1], Status):
-                self._events.pop()  # nobody looks: only the last progress is worth keeping
-            self._events.append(Status(*arguments))
-        else:
-            self._events.append((Data if packet.type is Type.WORK_DATA else Warning)(*arguments))
-        self._wake()
-
-    def end(self, error: AbraxasError | None) -> None:
-        if self.is_done:
-            return
-        super().end(error)
-        if self._on_end is not None:
-            try:
-                self._on_end(self)
-            except Exception:
-                log.exception("on_end raised handle=%s", self.handle.decode(errors="replace"))
-
-    def __await__(self) -> Generator[object, object, bytes]:
-        return self._wait().__await__()
-
-    async def _wait(self) -> bytes:
-        await trio.lowlevel.checkpoint()
-        while not self.is_done:
-            await self._sleep()
-        if self.error is not None:
-            raise self.error
-        assert self.result is not None
-        return self.result
-
-    async def created(self) -> bytes:
-        """The handle, once the server has given it. Raises ServerError, ConnectionLost or Unavailable."""
-        while not self.handle and not self.is_done:
-            await self._sleep()
-        if not self.handle and self.error is not None:
-            raise self.error
-        return self.handle
-
-    async def __aiter__(self) -> AsyncIterator[Event]:
-        self._is_iterated = True
-        while True:
-            while self._events:
-                yield self._events.popleft()
-            if self.is_done:
-                return
-            await self._sleep()
+    def fraction(self) -> float:
+        """How much is done, from 0 to 1; nan where that cannot be told."""
+        return fraction(self.numerator, self.denominator)
 
 
-class _Server:
-    """One server that a client is, or tries to be, connected to."""
-
-    __slots__ = ("connection", "dial", "exchange", "name", "outbox", "wakeup")
-
-    def __init__(self, name: str, dial: Dialer) -> None:
-        self.name = name
-        self.dial = dial
-        self.connection: Connection | None = None
-        self.exchange: Exchange[Call] = Exchange()
-        self.outbox: list[Call] = []  # not sent yet
-        self.wakeup = trio.Event()  # of the writer
-
-    def put(self, call: Call) -> None:
-        self.outbox.append(call)
-        self.wakeup.set()
-
-
-class Client:
+class Client(Generic[T]):
     """Submits jobs and asks questions; made by `open_client`.
 
-    Usable before a connection exists: what is asked then waits. Methods that are not `async` may be called from any
-    task of the same trio run.
+    Usable before a connection exists: what is asked then waits. Jobs go to one server (round robin over the live ones),
+    questions about jobs to all live ones. Methods that are not `async` may be called from any task of the same trio
+    run.
+
+    `on_connect` and `on_disconnect` are called with the server's name, as soon as calls can go there and after the lost
+    calls have ended; `on_error` with an error of a connection and the server's name. None of that is fatal: connections
+    are made again.
     """
 
-    def __init__(self, *servers: str | Endpoint | Dialer, client_id: str, submit_timeout: float) -> None:
-        if not servers:
-            raise LocalProtocolError("a client needs at least one server")
-        self._servers = [_Server(*dialer(server)) for server in servers]
-        self._client_id = client_id
-        self._submit_timeout = submit_timeout
-        self._waiting: deque[Call] = deque()  # for a server
-        self._turn = 0  # whose turn it is, of the servers
-        self._expiring = trio.Event()  # there is something that may expire
-        # Both are called with the server's name: as soon as calls can go there; after the lost calls have ended.
+    def __init__(
+        self,
+        servers: tuple[str | Endpoint | Dialer | Target, ...],
+        settings: Settings,
+        *,
+        encoding: str | None,
+        max_jobs: int,
+        submit_timeout: float,
+        response_timeout: float,
+    ) -> None:
         self.on_connect: Callable[[str], None] | None = None
         self.on_disconnect: Callable[[str], None] | None = None
+        self.on_error: Callable[[AbraxasError, str], None] | None = None
+        self.admin = Admin(*servers)  # of the same servers, over connections of its own
+        self._lines = Lifelines(servers, settings)
+        self._lines.join(self)
+        self._encoding = encoding
+        self._max_jobs = max_jobs
+        self._submit_timeout = submit_timeout
+        self._response_timeout = response_timeout
+        self._feeder = Feeder(servers, settings, self._spawn) if settings.streaming else None
+        self._worker: Worker | None = None
+        self._nursery: trio.Nursery | None = None  # of `_run`
+        self._unborn: list[Callable[[], Awaitable[None]]] = []  # tasks that wait for it
+        self._closed = trio.Event()
+        self._client_id = b""  # where it was changed
+        self._connected = trio.Event()
+
+    # Foreground jobs
+
+    @overload
+    def submit(
+        self,
+        function: bytes | str,
+        data: Sent = b"",
+        *,
+        unique: bytes | str = b"",
+        priority: Priority = Priority.NORMAL,
+        reducer: bytes | str = b"",
+        submit_timeout: float | None = None,
+        response_timeout: float | None = None,
+        on_end: Callable[[Task[T]], None] | None = None,
+        on_event: Callable[[Event[T]], None] | None = None,
+    ) -> Task[T]: ...
+
+    @overload
+    def submit(
+        self,
+        function: bytes | str,
+        data: Sent = b"",
+        *,
+        encoding: None,
+        unique: bytes | str = b"",
+        priority: Priority = Priority.NORMAL,
+        reducer: bytes | str = b"",
+        submit_timeout: float | None = None,
+        response_timeout: float | None = None,
+        on_end: Callable[[Task[bytes]], None] | None = None,
+        on_event: Callable[[Event[bytes]], None] | None = None,
+    ) -> Task[bytes]: ...
+
+    @overload
+    def submit(
+        self,
+        function: bytes | str,
+        data: Sent = b"",
+        *,
+        encoding: str,
+        unique: bytes | str = b"",
+        priority: Priority = Priority.NORMAL,
+        reducer: bytes | str = b"",
+        submit_timeout: float | None = None,
+        response_timeout: float | None = None,
+        on_end: Callable[[Task[str]], None] | None = None,
+        on_event: Callable[[Event[str]], None] | None = None,
+    ) -> Task[str]: ...
 
     def submit(
         self,
         function: bytes | str,
-        data: bytes = b"",
+        data: Sent = b"",
         *,
-        unique: bytes = b"",
+        encoding: str | Default | None = DEFAULT,
+        unique: bytes | str = b"",
         priority: Priority = Priority.NORMAL,
-        on_end: Callable[[Task], None] | None = None,
-    ) -> Task:
+        reducer: bytes | str = b"",
+        submit_timeout: float | None = None,
+        response_timeout: float | None = None,
+        on_end: Callable[[Task[Any]], None] | None = None,
+        on_event: Callable[[Event[Any]], None] | None = None,
+    ) -> Task[Any]:
         """Submit a foreground job (SUBMIT_JOB, _HIGH, _LOW). Never blocks; its packet leaves in this scheduler pass.
 
-        `on_end` is called exactly once, synchronously, from the task that reads the connection: when the job has ended,
-        failed, was refused, or can no longer be heard of. It must be quick and must not raise. Raises
-        LocalProtocolError for names that cannot be said.
+        `encoding`: of the result, and of a payload that is text. `submit_timeout` (seconds): a job that could not be
+        sent within it ends in Unavailable and was certainly not submitted. `response_timeout` (seconds): a job whose
+        end has not come within it ends in ResponseTimeout. `reducer` makes it a SUBMIT_REDUCE_JOB, which has no
+        priority.
+
+        `on_event` is called with each `Data`, `Warning` and `Status`. `on_end` is called exactly once: when the job has
+        ended, failed, was refused, or can no longer be heard of. Both are called synchronously, from the task that
+        reads the connection; they must be quick and must not raise.
+
+        Raises LocalProtocolError for what cannot be said, and for a unique in streaming mode.
         """
-        request = _submission(SUBMISSIONS[priority, False], function, unique, data)
-        task = Task(request, self._deadline(), on_end)
-        self._put(task)
+        begin = self._form(function, unique, priority, reducer, is_background=False)
+        codec = self._encoding if isinstance(encoding, Default) else encoding
+        task: Task[Any] = Task(b"", self._deadline(submit_timeout), on_end, on_event, codec)
+        if isinstance(data, str):
+            data = data.encode(codec or "utf-8")
+        if isinstance(data, bytes):
+            task.request = begin(data)
+            self._put(task, response_timeout)
+        else:
+            self._write_to(task, begin, response_timeout)
+            self._spawn(_copy, data, task.payload)
         return task
+
+    def stream(
+        self,
+        function: bytes | str,
+        *,
+        unique: bytes | str = b"",
+        priority: Priority = Priority.NORMAL,
+        submit_timeout: float | None = None,
+        response_timeout: float | None = None,
+        on_end: Callable[[Task[T]], None] | None = None,
+        on_event: Callable[[Event[T]], None] | None = None,
+    ) -> Task[T]:
+        """A foreground job whose payload is yet to be written: to `task.payload`, which closing ends.
+
+        A streaming client submits it when the first 256 KiB are there, and sends the rest as its worker (one of this
+        package) reads it; otherwise it is submitted whole when the payload is closed, up to 64 MiB.
+        """
+        begin = self._form(function, unique, priority, b"", is_background=False)
+        task: Task[T] = Task(b"", self._deadline(submit_timeout), on_end, on_event, self._encoding)
+        self._write_to(task, begin, response_timeout)
+        return task
+
+    def _write_to(self, task: Task[Any], begin: Callable[[bytes], bytes], response_timeout: float | None) -> None:
+        def submit(data: bytes) -> None:
+            task.request = begin(data)
+            self._put(task, response_timeout)
+
+        task._payload = Payload(submit, task.end, self._feeder)
+
+    # Background jobs
 
     async def submit_bg(
         self,
         function: bytes | str,
-        data: bytes = b"",
+        data: Sent = b"",
         *,
-        unique: bytes = b"",
+        unique: bytes | str = b"",
         priority: Priority = Priority.NORMAL,
+        reducer: bytes | str = b"",
+        submit_timeout: float | None = None,
     ) -> bytes:
         """Submit a background job (SUBMIT_JOB_BG, ...) and return its handle, once the server has it.
 
         Raises ServerError, ConnectionLost (whether it was submitted is unknown) or Unavailable (it was not).
         """
-        request = _submission(SUBMISSIONS[priority, True], function, unique, data)
-        return (await self._ask(request, Type.JOB_CREATED)).body
+        begin = self._form(function, unique, priority, reducer, is_background=True)
+        request = begin(await self._whole(data))
+        return (await self._ask(request, Type.JOB_CREATED, submit_timeout)).body
 
-    async def echo(self, data: bytes) -> bytes:
+    async def submit_at(
+        self,
+        function: bytes | str,
+        when: datetime | float,
+        data: Sent = b"",
+        *,
+        unique: bytes | str = b"",
+        submit_timeout: float | None = None,
+    ) -> bytes:
+        """Submit a background job that begins at `when` or later (SUBMIT_JOB_EPOCH), and return its handle.
+
+        `when` is a datetime (a naive one is local time) or Unix seconds; parts of a second are rounded up.
+        """
+        instant = when.timestamp() if isinstance(when, datetime) else when
+        arguments = (function_name(function), _unique(unique), b"%d" % ceil(instant), await self._whole(data))
+        request = encode(REQUEST, Packet.of(Type.SUBMIT_JOB_EPOCH, *arguments))
+        return (await self._ask(request, Type.JOB_CREATED, submit_timeout)).body
+
+    async def submit_sched(
+        self,
+        function: bytes | str,
+        data: Sent = b"",
+        *,
+        minute: int | str = "*",
+        hour: int | str = "*",
+        day: int | str = "*",
+        month: int | str = "*",
+        weekday: int | str = "*",
+        unique: bytes | str = b"",
+        submit_timeout: float | None = None,
+    ) -> bytes:
+        """Submit a background job that begins at each time of a schedule (SUBMIT_JOB_SCHED), and return its handle.
+
+        The fields are as in cron, in the server's local time: a number, `*`, or lists, ranges and steps (`"0,30"`,
+        `"9-17"`, `"*/5"`); weekday 0 is Monday. It recurs until it is cancelled (`admin.cancel_job`). Only Abraxas
+        servers do it.
+        """
+        fields = [str(field).encode() for field in (minute, hour, day, month, weekday)]
+        arguments = (function_name(function), _unique(unique), *fields, await self._whole(data))
+        request = encode(REQUEST, Packet.of(Type.SUBMIT_JOB_SCHED, *arguments))
+        return (await self._ask(request, Type.JOB_CREATED, submit_timeout)).body
+
+    # Questions
+
+    @overload
+    async def echo(self, data: bytes | str) -> T: ...
+    @overload
+    async def echo(self, data: bytes | str, *, encoding: None) -> bytes: ...
+    @overload
+    async def echo(self, data: bytes | str, *, encoding: str) -> str: ...
+    async def echo(self, data: bytes | str, *, encoding: str | Default | None = DEFAULT) -> Any:
         """Have a server send something back: it lives, and has answered everything before."""
-        return (await self._ask(encode(REQUEST, Packet(Type.ECHO_REQ, data)), Type.ECHO_RES)).body
+        codec = self._encoding if isinstance(encoding, Default) else encoding
+        sent = data.encode(codec or "utf-8") if isinstance(data, str) else data
+        answer = (await self._ask(encode(REQUEST, Packet(Type.ECHO_REQ, sent)), Type.ECHO_RES)).body
+        return answer if codec is None else answer.decode(codec, errors="replace")
 
     async def get_status(self, handle: bytes) -> JobStatus:
-        """What a server knows of a job by its handle."""
-        packet = Packet.of(Type.GET_STATUS, handle)
-        _, known, running, numerator, denominator = (await self._ask(encode(REQUEST, packet), Type.STATUS_RES)).split()
-        return JobStatus(known != b"0", running != b"0", numerator, denominator)
+        """What the servers know of a job by its handle."""
+        answers = await self._ask_all(Packet.of(Type.GET_STATUS, handle), Type.STATUS_RES)
+        return _merged([JobStatus(int(a[1]), int(a[2]), a[3], a[4]) for a in answers])
 
-    async def get_status_unique(self, unique: bytes) -> JobStatus:
-        """What a server knows of a job by its unique."""
-        packet = Packet.of(Type.GET_STATUS_UNIQUE, unique)
-        answer = await self._ask(encode(REQUEST, packet), Type.STATUS_RES_UNIQUE)
-        _, known, running, numerator, denominator, clients = answer.split()
-        return JobStatus(known != b"0", running != b"0", numerator, denominator, int(clients))
+    async def get_status_unique(self, unique: bytes | str) -> JobStatus:
+        """What the servers know of a job by its unique."""
+        packet = Packet.of(Type.GET_STATUS_UNIQUE, _unique(unique))
+        answers = await self._ask_all(packet, Type.STATUS_RES_UNIQUE)
+        return _merged([JobStatus(int(a[1]), int(a[2]), a[3], a[4], int(a[5])) for a in answers])
+
+    # Connections
 
     @property
     def is_connected(self) -> bool:
         """Whether there is a connection to any server."""
-        return any(server.connection is not None for server in self._servers)
+        return bool(self._lines.live)
+
+    async def connected(self) -> None:
+        """Wait until there is a connection to any server. There is no need to, before asking for anything."""
+        await trio.lowlevel.checkpoint()
+        while not self.is_connected:
+            self._connected = trio.Event()
+            await self._connected.wait()
+
+    def set_client_id(self, client_id: str | bytes) -> None:
+        """Have the admin command `workers` show this for our connections, those to come included."""
+        self._client_id = as_bytes(client_id)
+        for line in self._lines.live:
+            self._tell_client_id(line)
+
+    @property
+    def worker(self) -> Worker:
+        """A worker on this client's connections: what is added to it is worked on until the client is closed.
+
+        It does `max_jobs` of `open_client` at once.
+        """
+        if self._worker is None:
+            self._worker = Worker.over(self._lines, self.admin, self._spawn, self._max_jobs)
+        return self._worker
+
+    async def disconnect(self) -> None:
+        """Send what was asked for, as far as there are connections, and close them; nothing can be asked any more.
+
+        What has not been answered ends in ConnectionLost.
+        """
+        await self._lines.is_empty()
+        await trio.lowlevel.checkpoint()
+        assert self._nursery is not None
+        self._nursery.cancel_scope.cancel()
+        await self._closed.wait()
+
+    def _spawn(self, function: Callable[..., Awaitable[None]], *arguments: Any) -> None:
+        """Have a task run for as long as the client is open; at the very beginning, from its first moment on."""
+        if self._nursery is None:
+            self._unborn.append(partial(function, *arguments))
+        else:
+            self._nursery.start_soon(function, *arguments)
+
+    async def _run(self) -> None:
+        try:
+            async with open_nursery() as nursery:
+                self._nursery = nursery
+                for task in self._unborn:
+                    nursery.start_soon(task)
+                await self._lines.run()
+        finally:
+            self._lines.close()
+            with trio.CancelScope(shield=True):  # both are bounded
+                if self._feeder is not None:
+                    await self._feeder.farewell()
+                await self.admin.aclose()
+            self._closed.set()
+
+    # As the party of its connections
+
+    def line_up(self, line: Lifeline) -> None:
+        if self._client_id:
+            self._tell_client_id(line)
+        self._connected.set()
+        if self.on_connect is not None:
+            self.on_connect(line.name)
+
+    def line_down(self, line: Lifeline) -> None:
+        if self.on_disconnect is not None:
+            self.on_disconnect(line.name)
+
+    def line_failed(self, line: Lifeline, error: AbraxasError) -> None:
+        if self.on_error is not None:
+            self.on_error(error, line.name)
 
     # Calls on their way
 
-    def _deadline(self) -> float:
-        return inf if self._submit_timeout == inf else trio.current_time() + self._submit_timeout
+    def _form(
+        self,
+        function: bytes | str,
+        unique: bytes | str,
+        priority: Priority,
+        reducer: bytes | str,
+        *,
+        is_background: bool,
+    ) -> Callable[[bytes], bytes]:
+        """How to make a submission of a payload, once it is there; what else is wrong with it is found out now."""
+        name, key = function_name(function), _unique(unique)
+        if key and not is_background and self._lines.settings.streaming:
+            raise LocalProtocolError("a streamed job cannot be shared, so it takes no unique (nothing was submitted)")
+        if reducer:
+            if priority is not Priority.NORMAL:
+                raise LocalProtocolError("a job with a reducer has no priority")
+            type = Type.SUBMIT_REDUCE_JOB_BACKGROUND if is_background else Type.SUBMIT_REDUCE_JOB
+            return lambda data: encode(REQUEST, Packet.of(type, name, key, function_name(reducer), b"", data))
+        return partial(_submission, SUBMISSIONS[priority, is_background], name, key)
 
-    async def _ask(self, request: bytes, answer: Type) -> Packet:
-        call = Call(request, answer, self._deadline())
+    def _deadline(self, submit_timeout: float | None) -> float:
+        timeout = self._submit_timeout if submit_timeout is None else submit_timeout
+        return inf if timeout == inf else trio.current_time() + timeout
+
+    def _put(self, call: Call, response_timeout: float | None = None) -> None:
+        timeout = self._response_timeout if response_timeout is None else response_timeout
+        self._lines.put(call)
+        if timeout < inf:
+            self._lines.limit(call, timeout)
+
+    async def _ask(self, request: bytes, answer: Type, submit_timeout: float | None = None) -> Packet:
+        call = Call(request, answer, self._deadline(submit_timeout))
         self._put(call)
         return await call.answered()
 
-    def _put(self, call: Call) -> None:
-        """Give a call to the server whose turn it is, or have it wait for one."""
-        for _ in self._servers:
-            self._turn = (self._turn + 1) % len(self._servers)
-            server = self._servers[self._turn]
-            if server.connection is not None:
-                server.put(call)
-                break
-        else:
-            self._waiting.append(call)
-        if call.deadline < inf:
-            self._expiring.set()
-
-    async def _run(self) -> None:
-        async with open_nursery() as nursery:
-            for server in self._servers:
-                nursery.start_soon(self._stay_connected, server)
-            if self._submit_timeout < inf:
-                nursery.start_soon(self._expire)
-
-    async def _stay_connected(self, server: _Server) -> None:
-        delays = backoff.delays(iter(random.random, None))
-        while True:
+    async def _ask_all(self, packet: Packet, answer: Type) -> list[list[bytes]]:
+        """The answers of all live servers that give one; of the first that comes to life, while there are none."""
+        live = self._lines.live
+        if len(live) < 2:
+            return [(await self._ask(encode(REQUEST, packet), answer)).split()]
+        calls = []
+        for line in live:
+            call = Call(encode(REQUEST, packet), answer, inf)
+            line.put(call)
+            if self._response_timeout < inf:
+                self._lines.limit(call, self._response_timeout)
+            calls.append(call)
+        answers, errors = [], []
+        for call in calls:
             try:
-                stream = await server.dial()
-                delays = backoff.delays(iter(random.random, None))
-                await self._converse(server, Connection(stream, name=server.name))
-            except (ConnectionLost, RemoteProtocolError) as error:
-                log.info("not connected server=%s reason=%s", server.name, error)
-            await trio.sleep(next(delays))
+                answers.append((await call.answered()).split())
+            except AbraxasError as error:
+                errors.append(error)
+        if not answers:
+            raise errors[0]
+        return answers
 
-    async def _converse(self, server: _Server, connection: Connection) -> None:
-        """From a fresh connection to its end."""
-        try:
-            async with open_nursery() as nursery:
-                options = Call(encode(REQUEST, Packet(Type.OPTION_REQ, b"exceptions")), Type.OPTION_RES, inf)
-                if self._client_id:
-                    options.request += encode(REQUEST, Packet(Type.SET_CLIENT_ID, self._client_id.encode()))
-                server.connection = connection
-                server.outbox = [options, *self._waiting]
-                server.wakeup.set()
-                self._waiting.clear()
-                if self.on_connect is not None:
-                    self.on_connect(server.name)
-                nursery.start_soon(self._write, server, connection)
-                await self._read(server, connection)
-                nursery.cancel_scope.cancel()
-        finally:
-            server.connection = None
-            self._lose(server)
-            if self.on_disconnect is not None:
-                self.on_disconnect(server.name)
-            await connection.aclose()
+    async def _whole(self, data: Sent) -> bytes:
+        if isinstance(data, bytes):
+            return data
+        if isinstance(data, str):
+            return data.encode(self._encoding or "utf-8")
+        return b"".join([bytes(piece) async for piece in data])
 
-    async def _write(self, server: _Server, connection: Connection) -> None:
-        while True:
-            await server.wakeup.wait()
-            server.wakeup = trio.Event()
-            calls, server.outbox = server.outbox, []
-            requests = []
-            for call in calls:
-                if not call.is_done:
-                    server.exchange.ask(call, call.answer)
-                    requests.append(call.request)
-                    call.request = b""
-            try:
-                await connection.send_encoded(b"".join(requests))
-            except ConnectionLost:
-                await connection.aclose()  # the reader tells
-                return
+    def _tell_client_id(self, line: Lifeline) -> None:
+        line.post(encode(REQUEST, Packet(Type.SET_CLIENT_ID, self._client_id)))
 
-    async def _read(self, server: _Server, connection: Connection) -> None:
-        while batch := await connection.receive():
-            for message in batch:
-                if not isinstance(message, Packet):
-                    raise RemoteProtocolError("UNEXPECTED_PACKET", "text came in place of a packet", is_fatal=True)
-                call = server.exchange.receive(message)
-                if call is not None:
-                    call.receive(message, server.exchange)
 
-    def _lose(self, server: _Server) -> None:
-        unsent, server.outbox = server.outbox, []
-        lost, server.exchange = server.exchange.lose(), Exchange()
-        for call in lost:
-            call.end(ConnectionLost(f"the connection to {server.name} was lost before the answer came"))
-        for call in unsent:
-            if not call.is_done and call.answer is not Type.OPTION_RES:
-                self._put(call)
+@overload
+def open_client(
+    *servers: str | Endpoint | Dialer | Target,
+    encoding: None = None,
+    client_id: str = "",
+    streaming: bool = False,
+    max_jobs: int = 1,
+    submit_timeout: float = inf,
+    response_timeout: float = inf,
+    reconnect_delay: float = MAX_DELAY,
+    debug: bool = False,
+    traffic_dump: bool | TrafficDump = False,
+    packet_dump: bool | PacketDump = False,
+) -> AbstractAsyncContextManager[Client[bytes]]: ...
 
-    async def _expire(self) -> None:
-        """End the calls that could not be sent in time."""
-        names = ", ".join(server.name for server in self._servers)
-        while True:
-            self._expiring = trio.Event()
-            now = trio.current_time()
-            unsent = [call for queue in (self._waiting, *(s.outbox for s in self._servers)) for call in queue]
-            for call in unsent:
-                if call.deadline <= now and not call.is_done:
-                    waited = f"no connection to {names} within {self._submit_timeout:g} s"
-                    call.end(Unavailable(f"{waited}; nothing was submitted"))
-            self._waiting = deque(call for call in self._waiting if not call.is_done)
-            due_at = min((call.deadline for call in unsent if not call.is_done), default=inf)
-            if due_at == inf:
-                await self._expiring.wait()
-            else:
-                await trio.sleep_until(due_at)
 
-    def _close(self) -> None:
-        """The client's end: nothing may wait for ever."""
-        for server in self._servers:
-            unsent, server.outbox = server.outbox, []
-            self._waiting.extend(unsent)
-        for call in self._waiting:
-            call.end(Unavailable("the client was closed; nothing was submitted"))
-        self._waiting.clear()
+@overload
+def open_client(
+    *servers: str | Endpoint | Dialer | Target,
+    encoding: str,
+    client_id: str = "",
+    streaming: bool = False,
+    max_jobs: int = 1,
+    submit_timeout: float = inf,
+    response_timeout: float = inf,
+    reconnect_delay: float = MAX_DELAY,
+    debug: bool = False,
+    traffic_dump: bool | TrafficDump = False,
+    packet_dump: bool | PacketDump = False,
+) -> AbstractAsyncContextManager[Client[str]]: ...
 
 
 @asynccontextmanager
 async def open_client(
-    *servers: str | Endpoint | Dialer, client_id: str = "", submit_timeout: float = inf
-) -> AsyncIterator[Client]:
+    *servers: str | Endpoint | Dialer | Target,
+    encoding: str | None = None,
+    client_id: str = "",
+    streaming: bool = False,
+    max_jobs: int = 1,
+    submit_timeout: float = inf,
+    response_timeout: float = inf,
+    reconnect_delay: float = MAX_DELAY,
+    debug: bool = False,
+    traffic_dump: bool | TrafficDump = False,
+    packet_dump: bool | PacketDump = False,
+) -> AsyncIterator[Client[Any]]:
     """A client for the time of a block. It connects by itself, to all servers, and again after a loss (`backoff`).
 
-    `submit_timeout` (seconds): what could not be sent within it ends in Unavailable. Jobs that run when the block ends
-    are not waited for. Raises InvalidEndpoint.
+    `encoding`: with one, results are `str`; without, `bytes`. `streaming` asks for Abraxas' streaming mode, in which
+    data flows at once and a server without it is not used. `max_jobs` is how many jobs `Client.worker` does at once.
+    `submit_timeout` (seconds): what could not be sent within it ends in Unavailable. `response_timeout` (seconds): what
+    was not answered within it ends in ResponseTimeout. Both are defaults for each call, and infinite themselves.
+    `reconnect_delay` (seconds) is the longest pause between two attempts to connect. `debug`, `traffic_dump` and
+    `packet_dump` show what happens, on standard error or (the dumps) to a function of yours.
+
+    Jobs that run when the block ends are not waited for. Raises InvalidEndpoint.
     """
-    client = Client(*servers, client_id=client_id, submit_timeout=submit_timeout)
+    settings = Settings(
+        client_id, streaming, reconnect_delay, debug=debug, traffic_dump=traffic_dump, packet_dump=packet_dump
+    )
+    client: Client[Any] = Client(
+        servers,
+        settings,
+        encoding=encoding,
+        max_jobs=max_jobs,
+        submit_timeout=submit_timeout,
+        response_timeout=response_timeout,
+    )
+    async with open_nursery() as nursery:
+        nursery.start_soon(client._run)
+        yield client
+        nursery.cancel_scope.cancel()
+
+
+async def _copy(source: AsyncIterable[bytes], payload: Payload) -> None:
+    """Write a payload from a stream; what goes wrong becomes the job's end."""
     try:
-        async with open_nursery() as nursery:
-            nursery.start_soon(client._run)
-            yield client
-            nursery.cancel_scope.cancel()
-    finally:
-        client._close()
+        async with payload:
+            async for piece in source:
+                await payload.send_all(piece)
+    except trio.BrokenResourceError:
+        log.debug("the job ended before its payload")
+    except Exception as error:
+        log.info("a payload could not be read error=%r", error)
 
 
-def _server_error(packet: Packet) -> ServerError:
-    code, _, text = packet.body.partition(b"\0")
-    return ServerError(code.decode(errors="replace"), text.decode(errors="replace"))
+def _merged(statuses: list[JobStatus]) -> JobStatus:
+    """What several servers say of a job: the progress is that of one that runs it, or knows it.
+
+    >>> _merged([JobStatus(0, 0, b"0", b"0"), JobStatus(1, 1, b"2", b"3", 1)])
+    JobStatus(known=1, running=1, numerator=b'2', denominator=b'3', clients=1)
+    """
+    best = max(statuses, key=lambda status: (status.running, status.known))
+    return JobStatus(
+        sum(status.known for status in statuses),
+        sum(status.running for status in statuses),
+        best.numerator,
+        best.denominator,
+        sum(status.clients for status in statuses),
+    )
 
 
-def _submission(type: Type, function: bytes | str, unique: bytes, data: bytes) -> bytes:
-    name = function.encode() if isinstance(function, str) else function
-    if not name or len(name) > MAX_FUNCTION_BYTES:
-        raise LocalProtocolError(f"a function's name has 1 to {MAX_FUNCTION_BYTES} bytes, not {len(name)}")
-    if len(unique) > MAX_UNIQUE_BYTES:
-        raise LocalProtocolError(f"a unique has at most {MAX_UNIQUE_BYTES} bytes, not {len(unique)}")
+def _unique(unique: bytes | str) -> bytes:
+    key = as_bytes(unique)
+    if len(key) > MAX_UNIQUE_BYTES:
+        raise LocalProtocolError(f"a unique has at most {MAX_UNIQUE_BYTES} bytes, not {len(key)}")
+    return key
+
+
+def _submission(type: Type, name: bytes, unique: bytes, data: bytes) -> bytes:
     return encode(REQUEST, Packet.of(type, name, unique, data))

@@ -11,31 +11,41 @@ NO_JOB. So a worker of many slots takes thousands of jobs per second, and one of
 
 What jobs send, and what is to be sent next, leaves once per scheduler pass: the writer of a connection is woken, asks
 `decide`, and sends everything with one `send_all`.
+
+A worker has connections of its own (`Worker(...)`, `run`), or shares those of a client (`Client.worker`).
 """
 
 from __future__ import annotations
 
 import logging
-import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from enum import Enum, auto
 from functools import partial
 
 import trio
 
-from abraxas_py import backoff
-from abraxas_py.connection import Connection
-from abraxas_py.errors import ConnectionLost, JobFailed, JobRaised, LocalProtocolError, RemoteProtocolError
+from abraxas_py.admin import Admin, FunctionStatus
+from abraxas_py.assigned import Assigned
+from abraxas_py.backoff import MAX_DELAY
+from abraxas_py.call import Command, Fence, function_name
+from abraxas_py.errors import AbraxasError, LocalProtocolError, PayloadError, ServerError
+from abraxas_py.handler import Handler, handle, text_of
+from abraxas_py.lifeline import Lifeline, Lifelines
 from abraxas_py.nursery import open_nursery
-from abraxas_py.protocol.packets import MAX_FUNCTION_BYTES, Packet, Type
-from abraxas_py.protocol.wire import REQUEST, encode
-from abraxas_py.transport import Dialer, Endpoint, dialer
+from abraxas_py.protocol.packets import Packet, Type
+from abraxas_py.protocol.wire import MAX_PACKET_BYTES, REQUEST, encode
+from abraxas_py.settings import Settings, Target
+from abraxas_py.transport import Dialer, Endpoint
 
-__all__ = ["Assigned", "Worker"]
+__all__ = ["Assigned", "Registration", "Worker"]
 
 log = logging.getLogger("abraxas.worker")
 
 MAX_WINDOW = 256  # grabs on their way at once: more would not be faster, and keeps jobs from other workers
+GOODBYE_TIMEOUT = 5.0  # seconds for the last reports to leave: a stuck server is not waited for long
+
+
+Spawn = Callable[..., None]
 
 
 class Condition(Enum):
@@ -63,182 +73,223 @@ def decide(condition: Condition, grabs: int, window: int, free: int) -> int | Co
     return 0
 
 
-class Assigned:
-    """A job that this worker was given. Its methods are synchronous; what they send leaves in this scheduler pass.
+class Engagement:
+    """A worker on one connection, from the connection's beginning to its end."""
 
-    When the connection that it came from is gone, they do nothing, for the server has given the job away:
-    `is_lost` tells, and `on_lost` (if set) is called.
-    """
+    __slots__ = ("condition", "grabs", "is_gone", "is_known", "jobs", "line", "window", "worker")
 
-    __slots__ = ("_link", "data", "function", "handle", "is_ended", "on_lost", "unique")
-
-    def __init__(self, link: _Link, handle: bytes, function: bytes, unique: bytes, data: bytes) -> None:
-        self.handle = handle
-        self.function = function
-        self.unique = unique
-        self.data = data
-        self.is_ended = False
-        self.on_lost: Callable[[], None] | None = None
-        self._link = link
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether the connection that it came from is gone."""
-        return self._link.is_gone
-
-    @property
-    def lost(self) -> bool:
-        return self._link.is_gone
-
-    def send_data(self, data: bytes) -> None:
-        """Send a piece of the result (WORK_DATA)."""
-        self._report(Type.WORK_DATA, data)
-
-    def warn(self, data: bytes) -> None:
-        """Send a warning (WORK_WARNING)."""
-        self._report(Type.WORK_WARNING, data)
-
-    def status(self, numerator: float, denominator: float = 1) -> None:
-        """Send progress (WORK_STATUS)."""
-        self._report(Type.WORK_STATUS, b"%b\0%b" % (str(numerator).encode(), str(denominator).encode()))
-
-    def complete(self, data: bytes = b"") -> None:
-        """End the job with its result (WORK_COMPLETE)."""
-        self._end(Packet(Type.WORK_COMPLETE, self.handle + b"\0" + data))
-
-    def fail(self) -> None:
-        """End the job without a result (WORK_FAIL)."""
-        self._end(Packet(Type.WORK_FAIL, self.handle))
-
-    def exception(self, data: bytes) -> None:
-        """End the job with an error (WORK_EXCEPTION, which needs no WORK_FAIL after it)."""
-        self._end(Packet(Type.WORK_EXCEPTION, self.handle + b"\0" + data))
-
-    def _report(self, type: Type, rest: bytes) -> None:
-        if self.is_ended:
-            raise LocalProtocolError(f"the job {self.handle.decode(errors='replace')} has ended")
-        self._link.post(Packet(type, self.handle + b"\0" + rest))
-
-    def _end(self, packet: Packet) -> None:
-        if self.is_ended:
-            raise LocalProtocolError(f"the job {self.handle.decode(errors='replace')} has ended")
-        self.is_ended = True
-        self._link.end(self, packet)
-
-
-class _Link:
-    """One connection of a worker, from its beginning to its end."""
-
-    def __init__(self, worker: Worker, connection: Connection) -> None:
-        self._worker = worker
-        self.connection = connection
+    def __init__(self, worker: Worker, line: Lifeline) -> None:
+        self.worker = worker
+        self.line = line
         self.condition = Condition.AWAKE
         self.grabs = 0
         self.window = 1
         self.jobs: dict[Assigned, None] = {}
+        self.is_known = False  # the server has confirmed that it knows our functions
         self.is_gone = False
-        self.outbox: list[bytes] = []
-        self.wakeup = trio.Event()
 
-    def post(self, *packets: Packet) -> None:
-        """Have packets sent by the writer; nothing once the connection is gone."""
+    def post(self, data: bytes) -> None:
+        """Have bytes sent by the writer; nothing once the connection is gone."""
         if not self.is_gone:
-            self.outbox.append(encode(REQUEST, *packets))
-            self.wakeup.set()
+            self.line.post(data)
 
     def end(self, job: Assigned, packet: Packet) -> None:
         """Report a job's end, which frees its slot."""
         if job in self.jobs:
             del self.jobs[job]
-            self.post(packet)
-            self._worker._free_slot()
+            self.post(encode(REQUEST, packet))
+            self.worker.free_slot()
 
     def receive(self, packet: Packet) -> None:
-        match packet.type:
-            case Type.JOB_ASSIGN_UNIQ:
-                self.grabs -= 1
-                self.window = min(self.window + 1, MAX_WINDOW)
-                job = Assigned(self, *packet.split())
-                self.jobs[job] = None
-                self._worker._assign(job)
-            case Type.NO_JOB:
-                self.grabs -= 1
-                self.window = 1
-                if self.condition is Condition.AWAKE:
-                    self.condition = Condition.ANSWERED
-            case Type.NOOP:
-                self.condition = Condition.AWAKE
-            case Type.ERROR:
-                # A late report on a job that the server gave away: nothing to be done about it.
-                log.debug("the server refused server=%s error=%r", self.connection.name, packet.body)
-            case _:
-                raise RemoteProtocolError("UNEXPECTED_PACKET", f"{packet.type.name} was not expected", is_fatal=True)
+        """Take a packet for workers."""
+        type = packet.type
+        if type is Type.JOB_ASSIGN_UNIQ:
+            self._take(Assigned(self, *packet.split()))
+        elif type is Type.NO_JOB:
+            self.grabs -= 1
+            self.window = 1
+            if self.condition is Condition.AWAKE:
+                self.condition = Condition.ANSWERED
+        elif type is Type.NOOP:
+            self.condition = Condition.AWAKE
+        elif type is Type.JOB_ASSIGN_ALL:
+            handle, function, unique, reducer, data = packet.split()
+            self._take(Assigned(self, handle, function, unique, data, reducer))
+
+    def _take(self, job: Assigned) -> None:
+        self.grabs -= 1
+        self.window = min(self.window + 1, MAX_WINDOW)
+        self.jobs[job] = None
+        self.worker.assign(job)
 
 
-Handler = Callable[[Assigned], Awaitable[bytes | str | None]]
+class _Function:
+    """What a worker does for a function."""
+
+    __slots__ = ("callback", "is_stream", "max_queue", "timeout")
+
+    def __init__(self, callback: Callable[[Assigned], None], timeout: float, is_stream: bool) -> None:
+        self.callback = callback
+        self.timeout = timeout
+        self.is_stream = is_stream
+
+
+class Registration:
+    """A function that a worker does; what `Worker.add` and `Worker.take` return."""
+
+    def __init__(self, worker: Worker, function: bytes) -> None:
+        self._worker = worker
+        self.function = function
+
+    def unregister(self) -> None:
+        """Take no more jobs of this function."""
+        self._worker.remove(self.function)
+
+    async def max_queue(self, *sizes: int) -> None:
+        """Limit the function's queue; see `Worker.max_queue`."""
+        await self._worker.max_queue(self.function, *sizes)
+
+    async def status(self) -> FunctionStatus:
+        """The function's jobs and workers, over all servers."""
+        return await self._worker.status(self.function)
 
 
 class Worker:
     """Takes jobs for the functions that were added; `run` does it.
 
     `max_jobs` jobs at once, over all servers together. Connections are made to all servers, and again after a loss
-    (`backoff`), with all functions registered anew. `on_connect` and `on_disconnect` are called with the server's name:
-    after the functions were registered, and after its jobs were marked as lost.
+    (`backoff`), with all functions, the client id and queue limits registered anew. `on_connect` and `on_disconnect`
+    are called with the server's name: after the functions were registered, and after its jobs were marked as lost;
+    `on_error` with an error of a connection and the server's name. None of that is fatal: it goes on by itself.
+
+    `streaming`: what is written to `Assigned.output` is sent at once, and the client of a job whose worker is lost is
+    told so; only Abraxas servers have it. `reducers`: grab with GRAB_JOB_ALL, which tells the reducer of a job. The
+    rest is in `Settings`, which may also be given whole.
     """
 
-    def __init__(self, *servers: str | Endpoint | Dialer, client_id: str = "", max_jobs: int = 1) -> None:
-        if not servers:
-            raise LocalProtocolError("a worker needs at least one server")
+    def __init__(
+        self,
+        *servers: str | Endpoint | Dialer | Target,
+        client_id: str = "",
+        max_jobs: int = 1,
+        streaming: bool = False,
+        reducers: bool = False,
+        reconnect_delay: float = MAX_DELAY,
+        debug: bool = False,
+        settings: Settings | None = None,
+    ) -> None:
+        if settings is None:
+            settings = Settings(client_id, streaming, reconnect_delay, debug=debug)
+        self._set_up(Lifelines(servers, settings), Admin(*servers), max_jobs, reducers)
+        self._owns_lines = True
+
+    @classmethod
+    def over(cls, lines: Lifelines, admin: Admin, spawn: Spawn, max_jobs: int) -> Worker:
+        """A worker on the connections of somebody else, who runs them, and handlers too (`spawn`). It need not be run.
+
+        There can be one on each connection, since a connection is awake or asleep as a whole.
+        """
+        worker = cls.__new__(cls)
+        worker._set_up(lines, admin, max_jobs, reducers=False)
+        worker._owns_lines = False
+        worker._spawn = spawn
+        lines.worker = worker
+        lines.join(worker)
+        return worker
+
+    def _set_up(self, lines: Lifelines, admin: Admin, max_jobs: int, reducers: bool) -> None:
         if max_jobs < 1:
             raise LocalProtocolError("max_jobs must be at least 1")
         self.max_jobs = max_jobs
         self.on_connect: Callable[[str], None] | None = None
         self.on_disconnect: Callable[[str], None] | None = None
-        self._servers = [dialer(server) for server in servers]
-        self._client_id = client_id
-        self._functions: dict[bytes, tuple[Callable[[Assigned], None], float]] = {}
-        self._links: list[_Link] = []
+        self.on_error: Callable[[AbraxasError, str], None] | None = None
+        self._lines = lines
+        self._admin = admin
+        self._grab = encode(REQUEST, Packet(Type.GRAB_JOB_ALL if reducers else Type.GRAB_JOB_UNIQ))
+        self._functions: dict[bytes, _Function] = {}
+        self._limits: dict[bytes, tuple[int, ...]] = {}  # of queues, by function
+        self._engagements: dict[Lifeline, Engagement] = {}
         self._running = 0
         self._is_stopping = False
-        self._ended = trio.Event()  # set when the last job of a stopping worker has ended
-        self._nursery: trio.Nursery | None = None
+        self._started = trio.Event()  # a server knows our functions
+        self._ended = trio.Event()  # the last job of a stopping worker has ended
+        self._spawn: Spawn | None = None  # starts the task of a job
 
-    def add(self, function: bytes | str, handler: Handler, *, timeout: float = 0) -> None:
-        """Run `handler` for each job of a function, in a task of `run`.
+    # Functions
 
-        What it returns completes the job (text as UTF-8, None as nothing), unless it has ended the job itself. An
-        exception ends the job in WORK_EXCEPTION with `Type: text`, JobRaised with its data, JobFailed in WORK_FAIL.
+    def add(self, function: bytes | str, handler: Handler, *, timeout: float = 0, stream: bool = False) -> Registration:
+        """Run `handler` for each job of a function, in a task of its own. See `handler.Handler` for what it may be.
+
+        What it returns or yields completes the job, unless it has ended the job itself. An exception ends the job in
+        WORK_EXCEPTION with `Type: text`, JobRaised with its data, JobFailed in WORK_FAIL.
+
+        `stream`: call it when the job comes, to read `job.payload`; otherwise when the payload is there as `job.data`.
         `timeout` (seconds, 0: none) is what the server is told: after it, the job goes to another worker.
         """
-        self.take(function, partial(self._start, handler), timeout=timeout)
+        return self.take(function, partial(self._start, handler), timeout=timeout, stream=stream)
 
-    def take(self, function: bytes | str, callback: Callable[[Assigned], None], *, timeout: float = 0) -> None:
+    def take(
+        self,
+        function: bytes | str,
+        callback: Callable[[Assigned], None],
+        *,
+        timeout: float = 0,
+        stream: bool = False,
+    ) -> Registration:
         """Have `callback` called for each job of a function, synchronously, in the pass that reads it.
 
         For thousands of jobs per second: no task is made. It must be quick and must not raise; the job is ended by its
         methods, then or later. It holds a slot until then.
         """
-        name = function.encode() if isinstance(function, str) else function
-        if not name or len(name) > MAX_FUNCTION_BYTES or b"\0" in name:
-            raise LocalProtocolError(f"a function's name has 1 to {MAX_FUNCTION_BYTES} bytes without NUL, not {name!r}")
-        self._functions[name] = (callback, timeout)
-        for link in self._links:
+        name = function_name(function)
+        self._functions[name] = _Function(callback, timeout, stream)
+        for engagement in self._engagements.values():
+            self._register(engagement, _can_do(name, timeout))
             # No server wakes a sleeping worker for what waited before its CAN_DO, so it has to look for itself.
-            link.post(_can_do(name, timeout))
-            link.condition = Condition.AWAKE
+            engagement.condition = Condition.AWAKE
+        return Registration(self, name)
 
     def remove(self, function: bytes | str) -> None:
         """Take no more jobs of a function; what runs goes on."""
         name = function.encode() if isinstance(function, str) else function
         if self._functions.pop(name, None) is not None:
-            for link in self._links:
-                link.post(Packet(Type.CANT_DO, name))
+            for engagement in self._engagements.values():
+                engagement.post(encode(REQUEST, Packet(Type.CANT_DO, name)))
+
+    def remove_all(self) -> None:
+        """Take no more jobs of any function (RESET_ABILITIES); what runs goes on."""
+        self._functions.clear()
+        for engagement in self._engagements.values():
+            engagement.post(encode(REQUEST, Packet(Type.RESET_ABILITIES)))
+
+    async def max_queue(self, function: bytes | str, *sizes: int) -> None:
+        """Limit a function's queue on all servers, and on those that come later.
+
+        One size for all priorities, three for high, normal, low, or none for no limit; what is over it is refused
+        (QUEUE_ERROR). Raises ServerError when a server refuses, such as one that takes no such command from here.
+        """
+        name = function_name(function)
+        if set(name) & set(b" \t\r\n"):
+            raise LocalProtocolError("the admin protocol cannot say a function name with spaces or line ends")
+        self._limits[name] = sizes
+        commands = [self._limit(line, name) for line in self._lines.live]
+        for command in commands:
+            await command.ended()
+
+    async def status(self, function: bytes | str) -> FunctionStatus:
+        """A function's jobs and workers, over all servers. Raises ConnectionLost where no server answers."""
+        name = function_name(function)
+        rows = [row for row in await self._admin.status() if row.function == name]
+        return rows[0] if rows else FunctionStatus(name, 0, 0, 0)
+
+    # Its life
 
     def stop(self) -> None:
         """Take no more jobs; `run` returns when those that run have ended."""
         self._is_stopping = True
-        for link in self._links:
-            link.post(Packet(Type.RESET_ABILITIES))
+        for engagement in self._engagements.values():
+            engagement.post(encode(REQUEST, Packet(Type.RESET_ABILITIES)))
         if self._running == 0:
             self._ended.set()
 
@@ -246,166 +297,150 @@ class Worker:
         """Work until cancelled or stopped. `task_status.started` once the functions are registered with any server."""
         self._is_stopping = False
         self._ended = trio.Event()
-        started = trio.Event()
-        async with open_nursery() as nursery:
-            self._nursery = nursery
-            for name, dial in self._servers:
-                nursery.start_soon(self._stay_connected, name, dial, started)
-            await started.wait()
+        if not self._owns_lines:
+            await self._started.wait()
             task_status.started()
             await self._ended.wait()
-            nursery.start_soon(self._say_goodbye, nursery.cancel_scope)
-
-    async def _say_goodbye(self, scope: trio.CancelScope) -> None:
-        """The last reports must have left before the connections are closed; a stuck server is not waited for long."""
-        with trio.move_on_after(5):
-            for link in list(self._links):
-                with_rest, link.outbox = link.outbox, []
-                try:
-                    await link.connection.send_encoded(b"".join(with_rest))
-                except ConnectionLost:
-                    continue
-        scope.cancel()
+            return
+        if self._lines.worker is None:
+            self._lines.worker = self
+            self._lines.join(self)
+        self._started = trio.Event()
+        try:
+            async with open_nursery() as nursery:
+                self._spawn = nursery.start_soon
+                nursery.start_soon(self._lines.run)
+                await self._started.wait()
+                task_status.started()
+                await self._ended.wait()
+                with trio.move_on_after(GOODBYE_TIMEOUT):
+                    await self._lines.is_empty()
+                nursery.cancel_scope.cancel()
+        finally:
+            self._lines.close()
+            with trio.CancelScope(shield=True):
+                await self._admin.aclose()
 
     # Jobs
 
-    def _assign(self, job: Assigned) -> None:
+    def assign(self, job: Assigned) -> None:
+        """Begin with a job."""
         self._running += 1
         known = self._functions.get(job.function)
         if known is None:  # removed while the job was on its way
             job.fail()
-            return
+        elif job.is_pulled and not known.is_stream:
+            assert self._spawn is not None
+            self._spawn(self._gather, known.callback, job)
+        else:
+            self._call(known.callback, job)
+
+    def _call(self, callback: Callable[[Assigned], None], job: Assigned) -> None:
         try:
-            known[0](job)
+            callback(job)
         except Exception as error:
             log.exception("a callback raised function=%s", job.function.decode(errors="replace"))
             if not job.is_ended:
-                job.exception(_text(error))
+                job.exception(text_of(error))
+
+    async def _gather(self, callback: Callable[[Assigned], None], job: Assigned) -> None:
+        """Pull a payload whole, for a function that wants it so."""
+        gathered = bytearray()
+        try:
+            async for piece in job.payload:
+                gathered += piece
+                if len(gathered) > MAX_PACKET_BYTES:
+                    raise PayloadError(f"the payload is longer than {MAX_PACKET_BYTES} bytes, and not read as a stream")
+        except PayloadError as error:
+            job.exception(text_of(error))
+            return
+        job.data = bytes(gathered)
+        self._call(callback, job)
 
     def _start(self, handler: Handler, job: Assigned) -> None:
-        assert self._nursery is not None
-        self._nursery.start_soon(self._handle, handler, job)
+        assert self._spawn is not None
+        self._spawn(handle, handler, job)
 
-    async def _handle(self, handler: Handler, job: Assigned) -> None:
-        try:
-            result = await handler(job)
-        except JobFailed:
-            if not job.is_ended:
-                job.fail()
-        except JobRaised as raised:
-            if not job.is_ended:
-                job.exception(raised.data)
-        except Exception as error:
-            log.info("a job raised function=%s error=%s", job.function.decode(errors="replace"), error, exc_info=True)
-            if not job.is_ended:
-                job.exception(_text(error))
-        else:
-            if not job.is_ended:
-                job.complete(result.encode() if isinstance(result, str) else result or b"")
-
-    def _free_slot(self) -> None:
+    def free_slot(self) -> None:
+        """A job has ended."""
         self._running -= 1
         if self._is_stopping and self._running == 0:
             self._ended.set()
-        self._go_on()
+        self.go_on()
 
-    def _go_on(self) -> None:
-        """Something has changed: have the writers decide what is to be done next, once per pass."""
-        for link in self._links:
-            link.wakeup.set()
+    # As the party of its connections
 
-    def _decide(self, link: _Link) -> None:
-        if self._is_stopping or link not in self._links:
-            return
-        free = self.max_jobs - self._running - sum(other.grabs for other in self._links)
-        step = decide(link.condition, link.grabs, link.window, free)
-        if isinstance(step, Condition):
-            link.condition = step
-            link.post(Packet(Type.PRE_SLEEP))
-        elif step:
-            link.grabs += step
-            link.post(*[Packet(Type.GRAB_JOB_UNIQ)] * step)
+    def line_up(self, line: Lifeline) -> None:
+        engagement = self._engagements[line] = Engagement(self, line)
+        packets = [_can_do(name, function.timeout) for name, function in self._functions.items()]
+        self._register(engagement, *([] if self._is_stopping else packets))
+        for name in self._limits:
+            self._limit(line, name)
 
-    # Connections
-
-    async def _stay_connected(self, name: str, dial: Dialer, started: trio.Event) -> None:
-        delays = backoff.delays(iter(random.random, None))
-        while not self._is_stopping:
-            try:
-                stream = await dial()
-                delays = backoff.delays(iter(random.random, None))
-                await self._converse(Connection(stream, name=name), started)
-            except (ConnectionLost, RemoteProtocolError) as error:
-                log.info("not connected server=%s reason=%s", name, error)
-            await trio.sleep(next(delays))
-
-    async def _converse(self, connection: Connection, started: trio.Event) -> None:
-        """From a fresh connection to its end."""
-        link = _Link(self, connection)
-        try:
-            if self._client_id:
-                link.post(Packet(Type.SET_CLIENT_ID, self._client_id.encode()))
-            link.post(*(_can_do(function, timeout) for function, (_, timeout) in self._functions.items()))
-            link.post(Packet(Type.ECHO_REQ, b"registered"))
-            async with open_nursery() as nursery:
-                nursery.start_soon(self._write, link)
-                await self._read(link, started)
-                nursery.cancel_scope.cancel()
-        finally:
-            self._lose(link)
-            if self.on_disconnect is not None:
-                self.on_disconnect(connection.name)
-            await connection.aclose()
-
-    async def _write(self, link: _Link) -> None:
-        while True:
-            await link.wakeup.wait()
-            self._decide(link)
-            link.wakeup = trio.Event()
-            packets, link.outbox = link.outbox, []
-            if not packets:
-                continue
-            try:
-                await link.connection.send_encoded(b"".join(packets))
-            except ConnectionLost:
-                await link.connection.aclose()  # the reader tells
-                return
-
-    async def _read(self, link: _Link, started: trio.Event) -> None:
-        while batch := await link.connection.receive():
-            for message in batch:
-                if not isinstance(message, Packet):
-                    raise RemoteProtocolError("UNEXPECTED_PACKET", "text came in place of a packet", is_fatal=True)
-                if message.type is Type.ECHO_RES:
-                    # The server answers in order, so it knows our functions.
-                    self._links.append(link)
-                    started.set()
-                    if self.on_connect is not None:
-                        self.on_connect(link.connection.name)
-                else:
-                    link.receive(message)
-            self._go_on()
-
-    def _lose(self, link: _Link) -> None:
-        link.is_gone = True
-        link.outbox.clear()
-        if link in self._links:
-            self._links.remove(link)
-        lost, link.jobs = link.jobs, {}
+    def line_down(self, line: Lifeline) -> None:
+        engagement = self._engagements.pop(line)
+        engagement.is_gone = True
+        lost, engagement.jobs = engagement.jobs, {}
         self._running -= len(lost)
         for job in lost:
             if job.on_lost is not None:
                 job.on_lost()
         if self._is_stopping and self._running == 0:
             self._ended.set()
-        self._go_on()
+        self.go_on()
+        if engagement.is_known and self.on_disconnect is not None:
+            self.on_disconnect(line.name)
+
+    def line_failed(self, line: Lifeline, error: AbraxasError) -> None:
+        if self.on_error is not None:
+            self.on_error(error, line.name)
+
+    def receive(self, line: Lifeline, packet: Packet) -> None:
+        self._engagements[line].receive(packet)
+
+    def go_on(self) -> None:
+        """Something has changed: have the writers decide what is to be done next, once per pass."""
+        for line in self._engagements:
+            line.wakeup.set()
+
+    def decide(self, line: Lifeline) -> None:
+        engagement = self._engagements.get(line)
+        if engagement is None or not engagement.is_known or self._is_stopping or not self._functions:
+            return
+        free = self.max_jobs - self._running - sum(other.grabs for other in self._engagements.values())
+        step = decide(engagement.condition, engagement.grabs, engagement.window, free)
+        if isinstance(step, Condition):
+            engagement.condition = step
+            engagement.post(encode(REQUEST, Packet(Type.PRE_SLEEP)))
+        elif step:
+            engagement.grabs += step
+            engagement.post(self._grab * step)
+
+    def _register(self, engagement: Engagement, *packets: Packet) -> None:
+        """Send CAN_DOs; the answer to what follows them says that the server, which answers in order, knows them."""
+        request = encode(REQUEST, *packets, Packet(Type.ECHO_REQ, b"registered"))
+        engagement.line.put(Fence(request, lambda line: self._registered(engagement), self._refused))
+
+    def _registered(self, engagement: Engagement) -> None:
+        if engagement.is_known:
+            return
+        engagement.is_known = True
+        self._started.set()
+        if self.on_connect is not None:
+            self.on_connect(engagement.line.name)
+
+    def _refused(self, error: ServerError, line: Lifeline) -> None:
+        log.error("a function was refused server=%s error=%s", line.name, error)
+        self.line_failed(line, error)
+
+    def _limit(self, line: Lifeline, name: bytes) -> Command:
+        words = [b"maxqueue", name, *(b"%d" % size for size in self._limits[name])]
+        command = Command(b" ".join(words))
+        line.put(command)
+        return command
 
 
 def _can_do(name: bytes, timeout: float) -> Packet:
     if timeout:
         return Packet.of(Type.CAN_DO_TIMEOUT, name, b"%d" % round(timeout * 1000))
     return Packet(Type.CAN_DO, name)
-
-
-def _text(error: Exception) -> bytes:
-    return f"{type(error).__name__}: {error}".encode(errors="backslashreplace")

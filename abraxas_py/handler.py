@@ -1,0 +1,72 @@
+"""What a worker calls for a job, and how the call becomes the job's end."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
+
+from abraxas_py.assigned import Assigned, as_bytes
+from abraxas_py.errors import JobFailed, JobRaised
+
+__all__ = ["Handler", "Outcome", "handle"]
+
+log = logging.getLogger("abraxas.worker")
+
+Outcome = bytes | str | None | Iterable[bytes | str] | AsyncIterable[bytes | str]
+"""What completes a job: bytes, text (as UTF-8), nothing, or an iterator or stream of pieces.
+
+Pieces are written to `Assigned.output`: sent one by one in streaming mode, gathered otherwise.
+"""
+
+Handler = Callable[[Assigned], Outcome | Awaitable[Outcome]]
+"""A function, plain, `async` or a generator of either kind, that is called with a job and returns its outcome.
+
+Plain functions hold up the whole program while they run: what is slow belongs into a thread (`trio.to_thread`).
+"""
+
+
+async def handle(handler: Handler, job: Assigned) -> None:
+    """Call a handler; end the job as it says, unless it has done so itself."""
+    try:
+        outcome = handler(job)
+        if inspect.isawaitable(outcome):
+            outcome = await outcome
+        last = await _write(outcome, job)
+    except JobFailed:
+        if not job.is_ended:
+            job.fail()
+    except JobRaised as raised:
+        if not job.is_ended:
+            job.exception(raised.data)
+    except Exception as error:
+        if job.is_lost:
+            return  # nobody is there to be told
+        log.info("a job raised function=%s error=%s", job.function.decode(errors="replace"), error, exc_info=True)
+        if not job.is_ended:
+            job.exception(text_of(error))
+    else:
+        if not job.is_ended:
+            job.complete(last)
+
+
+async def _write(outcome: Outcome, job: Assigned) -> bytes | str:
+    """Write the pieces of an outcome to the job's output; return what is to come with its end."""
+    if outcome is None:
+        return b""
+    if isinstance(outcome, bytes | str):
+        return outcome
+    if isinstance(outcome, AsyncIterable):
+        async for piece in outcome:
+            await job.output.send_all(as_bytes(piece))
+    elif isinstance(outcome, Iterable) and not isinstance(outcome, bytearray | memoryview | dict):
+        for piece in outcome:
+            await job.output.send_all(as_bytes(piece))
+    else:
+        raise TypeError(f"a handler returned {type(outcome).__name__}, which is no bytes, text, or iterator of them")
+    return b""
+
+
+def text_of(error: Exception) -> bytes:
+    """An exception as the data of a WORK_EXCEPTION."""
+    return f"{type(error).__name__}: {error}".encode(errors="backslashreplace")
