@@ -21,6 +21,7 @@ import trio
 
 from abraxas_py import AbraxasError, Assigned, JobFailed
 from gearbox import rpc
+from gearbox.child import run
 from gearbox.cli.console import Console
 from gearbox.cli.joblog import Log
 from gearbox.cli.reporter import Reporter
@@ -29,7 +30,7 @@ from gearbox.config import Method
 from gearbox.errors import RpcError
 from gearbox.guard import Guard
 from gearbox.job import Status
-from gearbox.runner import Exit, Input, Report, run, words
+from gearbox.runner import Exit, Input, Report, words
 
 __all__ = ["CommandPerformer", "Handler", "Performer", "Ticket", "as_answer", "command_environment", "command_line"]
 
