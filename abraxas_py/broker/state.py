@@ -58,6 +58,12 @@ MAX_PARDONED = 256
 _FORBIDDEN_IN_NAMES = re.compile(rb"[\x00-\x20\x7f]")
 _NUL = re.compile(rb"\x00")
 _NOOP = Packet(Type.NOOP)
+# gearmand has a text for each, and clients log them.
+_NOT_FOUND = {
+    Type.WORK_DATA: "Job does not exist on server",
+    Type.WORK_WARNING: "Job does not exist on server",
+    Type.WORK_EXCEPTION: "An exception was received for a job that does not exist",
+}
 _ENDS = frozenset({Type.WORK_COMPLETE, Type.WORK_FAIL, Type.WORK_EXCEPTION})
 
 
@@ -322,9 +328,7 @@ class State:
             if packet.type in _ENDS:
                 del peer.pardoned[handle]
             return None
-        if packet.type is Type.WORK_EXCEPTION:
-            raise RemoteProtocolError("JOB_NOT_FOUND", "An exception was received for a job that does not exist")
-        raise RemoteProtocolError("JOB_NOT_FOUND", "Job given in work result not found")
+        raise RemoteProtocolError("JOB_NOT_FOUND", _NOT_FOUND.get(packet.type, "Job given in work result not found"))
 
     def relay(self, job: Job, packet: Packet) -> None:
         """Send a worker's packet, untouched, to all who wait for the job."""

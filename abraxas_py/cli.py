@@ -1,0 +1,266 @@
+"""The command `abraxas`: a bare Gearman server with gearmand's flags. The text below is manual and parser at once."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+from collections.abc import Sequence
+from functools import partial
+from math import inf
+from pathlib import Path
+
+import trio
+from docopt import DocoptExit, docopt
+
+import abraxas_py
+from abraxas_py import process
+from abraxas_py.access import Rule, parse_rule
+from abraxas_py.broker import Options
+from abraxas_py.errors import AbraxasError, LocalProtocolError
+from abraxas_py.nursery import open_nursery
+from abraxas_py.process import ProcessError
+from abraxas_py.server import Keepalive, Limits, Server
+
+__all__ = ["main", "run"]
+
+MANUAL = """Abraxas, a Gearman server in pure Python; takes gearmand's flags.
+
+Usage:
+  abraxas [options] [--listen=ADDRESS]... [--ssl-allow=RULE]...
+  abraxas -h | --help
+  abraxas -V | --version
+
+Where:
+  -p PORT --port=PORT           Port to listen on; 0 chooses a free one [default: 4730].
+  -L ADDRESS --listen=ADDRESS   Address to listen on: a host, host:port, tls://host:port or unix:///path. May be given
+                                several times. Without it: all addresses of this machine.
+  -b N --backlog=N              (no meaning here: always 1024)
+  --keepalive                   (always on; found out about are peers that are gone without a word)
+  --keepalive-idle=SECONDS      When to begin to ask whether a silent peer is still there [default: 30].
+  --keepalive-interval=SECONDS  How often then [default: 10].
+  --keepalive-count=N           How often without an answer before it counts as gone [default: 3].
+  -f N --file-descriptors=N     How many descriptors the process may have: connections, and a few more.
+
+Jobs:
+  -j N --job-retries=N          A job whose worker was lost so often fails; 0: never [default: 0].
+  -R --round-robin              A worker's functions take turns; otherwise the last one registered comes first.
+  -w N --worker-wakeup=N        Sleeping workers that are woken for a job: 0 all of them (as gearmand does), or this
+                                many. Without it: as many as there is work.
+  --exceptions                  Forward exceptions to all clients, not only to those that ask for it.
+  --timeout-fails               A job over its worker's time limit fails; otherwise it goes to another worker.
+  --job-handle-prefix=PREFIX    What job handles begin with [default: H:<host>:<start>].
+  --maximum-payload=MIB         Largest packet [default: 64].
+  --maximum-memory=MIB          Payloads of all waiting jobs together; beyond it jobs are refused [default: 512].
+  --legacy-names                Take function names with spaces and control characters.
+  -q TYPE --queue-type=TYPE     Only `builtin`, which is memory [default: builtin].
+
+Security:
+  --ssl                         TLS on every address that is not a unix socket. It cannot be had in part: what is
+                                missing or unusable stops the start.
+  --ssl-certificate=FILE        The server's certificate (PEM).
+  --ssl-key=FILE                Its key.
+  --ssl-ca-file=FILE            Whose certificates clients must show.
+  --ssl-allow=RULE              NAME=submit,work,administrate: what the holders of certificates of that name may do;
+                                NAME may hold *. May be given several times, the first that fits decides.
+  --remote-administration       Take commands that change the server (shutdown, maxqueue, cancel job, create and drop
+                                function) from other machines; otherwise only from this one.
+
+Process:
+  -d --daemon                   Go into the background.
+  -u USER --user=USER           Give up root for this user, once listening.
+  -P FILE --pid-file=FILE       Where to write the process id.
+  -l FILE --log-file=FILE       `stderr`, `none` or a file; SIGHUP opens it anew [default: stderr].
+  --syslog                      Log to syslog.
+  --verbose=LEVEL               FATAL, ALERT, CRITICAL, ERROR, WARNING, NOTICE, INFO or DEBUG [default: ERROR].
+  --config-file=FILE            Read flags from a file, a line each: `name = value`. The command line comes first.
+  --drain-timeout=SECONDS       How long SIGTERM waits for the jobs that run; a second one does not [default: 30].
+  -t N --threads=N              (no meaning here)
+  -r NAME --protocol=NAME       (no meaning here)
+  --hashtable-buckets=N         (no meaning here)
+  --http-port=PORT              (no meaning here)
+  --coredump                    (no meaning here)
+
+Exit codes: 0 stopped as asked, 1 cannot start (the message says what to do), 2 wrong usage.
+"""
+
+LEVELS = {
+    "FATAL": logging.CRITICAL,
+    "ALERT": logging.CRITICAL,
+    "CRITICAL": logging.CRITICAL,
+    "ERROR": logging.ERROR,
+    "WARNING": logging.WARNING,
+    "NOTICE": logging.INFO,
+    "INFO": logging.INFO,
+    "DEBUG": logging.DEBUG,
+}
+MEANINGLESS = ("--backlog", "--threads", "--protocol", "--hashtable-buckets", "--http-port", "--coredump")
+MIB = 1024 * 1024
+
+Flags = dict[str, str | bool | list[str] | None]
+
+log = logging.getLogger("abraxas.cli")
+
+
+class UsageError(AbraxasError):
+    """A flag has a value that it cannot have."""
+
+
+def parse(argv: Sequence[str]) -> Flags:
+    """The flags of a command line, with those of its configuration file behind them. Raises UsageError."""
+    flags: Flags = docopt(MANUAL, list(argv), version=f"abraxas {abraxas_py.__version__}")
+    path = flags["--config-file"]
+    if isinstance(path, str):
+        # The later of two equal flags wins, so what the file says is put before the command line.
+        words = [*_config_words(Path(path)), *(word for word in argv)]
+        flags = docopt(MANUAL, words, version=f"abraxas {abraxas_py.__version__}")
+    return flags
+
+
+def _config_words(path: Path) -> list[str]:
+    try:
+        lines = path.read_text().splitlines()
+    except OSError as error:
+        raise UsageError(f"--config-file: cannot read {path}: {error.strerror}") from error
+    words = []
+    for line in lines:
+        name, equals, value = line.partition("#")[0].partition("=")
+        if name.strip():
+            words.append(f"--{name.strip()}" + (f"={value.strip()}" if equals else ""))
+    return words
+
+
+def _number(flags: Flags, name: str, low: int, high: float = inf) -> int:
+    text = flags[name]
+    assert isinstance(text, str)
+    if not text.lstrip("-").isdigit() or not low <= int(text) <= high:
+        bounds = f"from {low} to {high}" if high < inf else f"of at least {low}"
+        raise UsageError(f"{name}: {text!r} is no number {bounds}")
+    return int(text)
+
+
+def options(flags: Flags) -> Options:
+    """What the flags say about the broker. Raises UsageError."""
+    if flags["--queue-type"] != "builtin":
+        raise UsageError(f"--queue-type: {flags['--queue-type']!r} is not here; jobs would not survive, as you expect")
+    level = str(flags["--verbose"]).upper()
+    if level not in LEVELS:
+        raise UsageError(f"--verbose: {flags['--verbose']!r} is none of {', '.join(LEVELS)}")
+    return Options(
+        job_retries=_number(flags, "--job-retries", 0),
+        round_robin=bool(flags["--round-robin"]),
+        worker_wakeup=inf if flags["--worker-wakeup"] is None else _number(flags, "--worker-wakeup", 0),
+        has_exceptions=bool(flags["--exceptions"]),
+        fail_on_timeout=bool(flags["--timeout-fails"]),
+        max_payload_bytes=_number(flags, "--maximum-memory", 1) * MIB,
+        legacy_names=bool(flags["--legacy-names"]),
+        verbose=level,
+        pid=os.getpid(),
+    )
+
+
+def endpoints(flags: Flags) -> list[str]:
+    """Where to listen. Raises UsageError for TLS that is asked for in part."""
+    port = _number(flags, "--port", 0, 65535)
+    wanted = flags["--listen"]
+    assert isinstance(wanted, list)
+    found = [_endpoint(address, port) for address in wanted or ["*"]]
+    files = {
+        name: flags[f"--ssl-{flag}"] for name, flag in (("cert", "certificate"), ("key", "key"), ("ca", "ca-file"))
+    }
+    if not flags["--ssl"]:
+        if any(files.values()):
+            raise UsageError("--ssl-certificate, --ssl-key and --ssl-ca-file need --ssl: nothing would be encrypted")
+        return found
+    if not files["cert"]:
+        raise UsageError("--ssl needs --ssl-certificate")
+    query = "&".join(f"{name}={path}" for name, path in files.items() if path)
+    return [re.sub("^tcp:(.*)", rf"tls:\1?{query}", address) for address in found]
+
+
+def _endpoint(address: str, port: int) -> str:
+    """An address as gearmand takes it (a bare host, an IPv6 one too), or in the form of an endpoint."""
+    if "://" in address:
+        return address
+    host = f"[{address}]" if address.count(":") > 1 and not address.startswith("[") else address
+    has_port = ":" in host.rpartition("]")[2]
+    return f"tcp://{host}" if has_port else f"tcp://{host}:{port}"
+
+
+def rules(flags: Flags) -> list[Rule]:
+    """Who may do what. Raises LocalProtocolError."""
+    wanted = flags["--ssl-allow"]
+    assert isinstance(wanted, list)
+    return [parse_rule(text) for text in wanted]
+
+
+def server(flags: Flags) -> Server:
+    """The server that the flags ask for. Raises UsageError."""
+    prefix = str(flags["--job-handle-prefix"])
+    return Server(
+        options(flags),
+        Limits(packet_bytes=_number(flags, "--maximum-payload", 1, 4095) * MIB),
+        rules=rules(flags),
+        remote_administration=bool(flags["--remote-administration"]),
+        keepalive=Keepalive(
+            _number(flags, "--keepalive-idle", 1),
+            _number(flags, "--keepalive-interval", 1),
+            _number(flags, "--keepalive-count", 1),
+        ),
+        handle_prefix="" if "<" in prefix else prefix,
+    )
+
+
+async def serve(flags: Flags, handler: logging.Handler) -> None:
+    """Run the server until a signal or `shutdown` stops it. Raises AbraxasError."""
+    serving = server(flags)
+    async with open_nursery() as nursery:
+        timeout = _number(flags, "--drain-timeout", 0)
+        await nursery.start(partial(process.obey_signals, serving, handler, timeout))
+        with process.pid_file(str(flags["--pid-file"] or "")):
+            nursery.start_soon(process.watchdog)
+            async with open_nursery() as inner:
+                bound = await inner.start(serving.serve, endpoints(flags))
+                if flags["--user"]:
+                    process.switch_user(str(flags["--user"]))
+                log.info("serving endpoints=%s", ",".join(bound))
+                print(f"abraxas serves {', '.join(bound)}", file=sys.stderr, flush=True)
+                process.notify("READY=1")
+        nursery.cancel_scope.cancel()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; the exit code."""
+    try:
+        flags = parse(sys.argv[1:] if argv is None else argv)
+        if flags["--file-descriptors"]:
+            process.allow_descriptors(_number(flags, "--file-descriptors", 16))
+        server(flags)  # what is wrong with the flags is told before anything happens
+        endpoints(flags)
+        if flags["--daemon"]:
+            process.daemonise()
+        level = LEVELS[str(flags["--verbose"]).upper()]
+        handler = process.log_to(str(flags["--log-file"]), level, has_syslog=bool(flags["--syslog"]))
+        for name in MEANINGLESS:
+            if flags[name]:
+                log.warning("a flag without meaning here flag=%s", name)
+        trio.run(serve, flags, handler)
+    except DocoptExit as error:
+        print(error, file=sys.stderr)
+        return 2
+    except (UsageError, LocalProtocolError) as error:
+        print(f"abraxas: {error}", file=sys.stderr)
+        return 2
+    except ProcessError as error:
+        print(f"abraxas: {error}", file=sys.stderr)
+        return 1
+    except AbraxasError as error:
+        print(f"abraxas: --listen or --port: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def run() -> None:
+    """The entry point of the installed command."""
+    sys.exit(main())
