@@ -220,7 +220,8 @@ class _Desk:
             try:
                 if self._connection is None:
                     self._connection = Connection(await self._dial(), name=self.name)
-                await self._connection.send(Line(b" ".join((command.encode(), *arguments))))
+                # With CR, for gearmand cuts the last character off a name that ends in LF alone.
+                await self._connection.send(Line(b" ".join((command.encode(), *arguments)) + b"\r"))
                 return await self._answer(self._connection, is_table)
             except BaseException:
                 # A half-read answer would be taken for the next one's.

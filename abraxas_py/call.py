@@ -111,7 +111,7 @@ class Command(Call):
     __slots__ = ("word",)
 
     def __init__(self, command: bytes) -> None:
-        super().__init__(command + b"\n", Type.UNUSED, float("inf"))
+        super().__init__(command + b"\r\n", Type.UNUSED, float("inf"))
         self.word = b""  # what followed OK
 
     def receive_line(self, line: Line) -> None:

@@ -76,7 +76,18 @@ def decide(condition: Condition, grabs: int, window: int, free: int) -> int | Co
 class Engagement:
     """A worker on one connection, from the connection's beginning to its end."""
 
-    __slots__ = ("condition", "grabs", "is_gone", "is_known", "jobs", "line", "window", "worker")
+    __slots__ = (
+        "condition",
+        "grabs",
+        "is_gone",
+        "is_known",
+        "is_retired",
+        "jobs",
+        "leaving",
+        "line",
+        "window",
+        "worker",
+    )
 
     def __init__(self, worker: Worker, line: Lifeline) -> None:
         self.worker = worker
@@ -85,7 +96,9 @@ class Engagement:
         self.grabs = 0
         self.window = 1
         self.jobs: dict[Assigned, None] = {}
+        self.leaving: set[bytes] = set()  # functions that the server is still to be told of that we left them
         self.is_known = False  # the server has confirmed that it knows our functions
+        self.is_retired = False  # it was told that we do nothing any more
         self.is_gone = False
 
     def post(self, data: bytes) -> None:
@@ -99,6 +112,24 @@ class Engagement:
             del self.jobs[job]
             self.post(encode(REQUEST, packet))
             self.worker.free_slot()
+
+    def leave(self) -> None:
+        """Tell the server of functions that were left, as soon as that takes no running job from us.
+
+        gearmand gives a job to another worker at once when the one that runs it says CANT_DO or RESET_ABILITIES.
+        """
+        if not self.leaving or self.grabs:
+            return
+        running = {job.function for job in self.jobs}
+        for function in self.leaving - running:
+            self.leaving.discard(function)
+            self.post(encode(REQUEST, Packet(Type.CANT_DO, function)))
+
+    def retire(self) -> None:
+        """Tell the server that we do nothing any more, when no job is left or on its way."""
+        if not (self.jobs or self.grabs or self.is_retired):
+            self.is_retired = True
+            self.post(encode(REQUEST, Packet(Type.RESET_ABILITIES)))
 
     def receive(self, packet: Packet) -> None:
         """Take a packet for workers."""
@@ -245,23 +276,28 @@ class Worker:
         name = function_name(function)
         self._functions[name] = _Function(callback, timeout, stream)
         for engagement in self._engagements.values():
+            engagement.leaving.discard(name)
             self._register(engagement, _can_do(name, timeout))
             # No server wakes a sleeping worker for what waited before its CAN_DO, so it has to look for itself.
             engagement.condition = Condition.AWAKE
         return Registration(self, name)
 
     def remove(self, function: bytes | str) -> None:
-        """Take no more jobs of a function; what runs goes on."""
+        """Take no more jobs of a function; what runs goes on.
+
+        Until that has ended, no other jobs are taken either from the server that it came from: gearmand would give what
+        runs to another worker if it were told at once.
+        """
         name = function.encode() if isinstance(function, str) else function
         if self._functions.pop(name, None) is not None:
             for engagement in self._engagements.values():
-                engagement.post(encode(REQUEST, Packet(Type.CANT_DO, name)))
+                engagement.leaving.add(name)
+                engagement.leave()
 
     def remove_all(self) -> None:
-        """Take no more jobs of any function (RESET_ABILITIES); what runs goes on."""
-        self._functions.clear()
-        for engagement in self._engagements.values():
-            engagement.post(encode(REQUEST, Packet(Type.RESET_ABILITIES)))
+        """Take no more jobs of any function; what runs goes on."""
+        for name in list(self._functions):
+            self.remove(name)
 
     async def max_queue(self, function: bytes | str, *sizes: int) -> None:
         """Limit a function's queue on all servers, and on those that come later.
@@ -288,10 +324,15 @@ class Worker:
     def stop(self) -> None:
         """Take no more jobs; `run` returns when those that run have ended."""
         self._is_stopping = True
-        for engagement in self._engagements.values():
-            engagement.post(encode(REQUEST, Packet(Type.RESET_ABILITIES)))
-        if self._running == 0:
-            self._ended.set()
+        self._check_ended()
+
+    def _check_ended(self) -> None:
+        """Whether a stopping worker has nothing left to do: no job, and none on its way."""
+        if self._is_stopping:
+            for engagement in self._engagements.values():
+                engagement.retire()
+            if not self._running and not any(engagement.grabs for engagement in self._engagements.values()):
+                self._ended.set()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Work until cancelled or stopped. `task_status.started` once the functions are registered with any server."""
@@ -364,8 +405,6 @@ class Worker:
     def free_slot(self) -> None:
         """A job has ended."""
         self._running -= 1
-        if self._is_stopping and self._running == 0:
-            self._ended.set()
         self.go_on()
 
     # As the party of its connections
@@ -385,8 +424,6 @@ class Worker:
         for job in lost:
             if job.on_lost is not None:
                 job.on_lost()
-        if self._is_stopping and self._running == 0:
-            self._ended.set()
         self.go_on()
         if engagement.is_known and self.on_disconnect is not None:
             self.on_disconnect(line.name)
@@ -400,12 +437,17 @@ class Worker:
 
     def go_on(self) -> None:
         """Something has changed: have the writers decide what is to be done next, once per pass."""
-        for line in self._engagements:
+        for line, engagement in self._engagements.items():
+            engagement.leave()
             line.wakeup.set()
+        if self._is_stopping:
+            self._check_ended()
 
     def decide(self, line: Lifeline) -> None:
         engagement = self._engagements.get(line)
-        if engagement is None or not engagement.is_known or self._is_stopping or not self._functions:
+        if engagement is None or not engagement.is_known or engagement.leaving:
+            return
+        if self._is_stopping or not self._functions:
             return
         free = self.max_jobs - self._running - sum(other.grabs for other in self._engagements.values())
         step = decide(engagement.condition, engagement.grabs, engagement.window, free)
