@@ -5,56 +5,101 @@
         print(await gearbox.watch(id))
 
 Every call is one foreground Gearman job for a function `gearbox\\core::...` with a JSON-RPC payload; the core is found
-by Gearman, not by an address of its own.
+by Gearman, not by an address of its own. Scripts without trio have `gearbox.blocking`.
+
+When the connection is lost after a call was sent, nobody knows what became of it. Calls that may be made twice are then
+made again, for up to a minute, which is what the restart of a server takes: those that only look, and `queue` and
+`queue_many`, whose token makes the core give the same ids again. The others raise `ConnectionLost`.
 """
 
 from __future__ import annotations
 
 import itertools
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from math import inf
 from typing import Any
 
-from abraxas_py import Client, Endpoint, Priority, open_client
+import trio
+
+from abraxas_py import AbraxasError, Client, ConnectionLost, Endpoint, Priority, Unavailable, open_client
 from abraxas_py.transport import Dialer
 from gearbox import rpc
 from gearbox.errors import Code, RpcError
+from gearbox.shapes import Graph, History, JobSpec, MethodRow, Retried, ScheduleRow, StatusRow
 
 __all__ = ["NAMESPACE", "Gearbox", "open_gearbox"]
 
 NAMESPACE = "gearbox\\core::"
 
 UNSET: Any = object()
+REPEAT_TIMEOUT = 60.0  # seconds after a lost connection in which a call is made again
+SOUND_AFTER = 10.0  # seconds a call was under way, after which its loss is a new one: watching may take days
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0  # seconds before it is made again
 
 
 @asynccontextmanager
 async def open_gearbox(
-    servers: Sequence[str | Endpoint | Dialer], *, client_id: str = "", connect_timeout: float = inf
+    servers: Sequence[str | Endpoint | Dialer], *, client_id: str = "", connect_timeout: float = inf, who: str = ""
 ) -> AsyncIterator[Gearbox]:
     """A `Gearbox` on any of the Gearman `servers`.
 
     `connect_timeout` is how long a call waits for a server, in seconds; then it raises `Unavailable` and was
-    certainly not made.
+    certainly not made. `who` is the name under which the audit notes what is done here.
     """
     async with open_client(*servers, client_id=client_id, submit_timeout=connect_timeout) as client:
-        yield Gearbox(client)
+        yield Gearbox(client, who)
 
 
 class Gearbox:
-    """Calls to the core. Each raises `RpcError` for the core's answer, `AbraxasError` when Gearman fails."""
+    """Calls to the core. Each raises `RpcError` for the core's answer, `AbraxasError` when Gearman fails.
 
-    def __init__(self, client: Client) -> None:
+    `on_repeat` is called with the error when a call is made again.
+    """
+
+    def __init__(self, client: Client, who: str = "") -> None:
+        self.on_repeat: Callable[[AbraxasError], object] = lambda error: None
         self._client = client
+        self._meta = {"who": who} if who else {}
         self._instance = str(uuid.uuid4())
         self._calls = itertools.count(1)
 
     async def call(self, method: str, params: Any = None, *, priority: Priority = Priority.NORMAL) -> Any:
-        """The result of any RPC method, by its full name (`gearbox\\core::status`, or a worker's own method)."""
+        """The result of any RPC method, by its full name (`gearbox\\core::status`, or a worker's own method).
+
+        It is made once: `ConnectionLost` says that its outcome is not known.
+        """
         id = f"{self._instance}-{next(self._calls)}"
-        payload = rpc.request(method, params, id)
+        payload = rpc.request(method, params, id, self._meta)
         return rpc.parse_response(await self._client.submit(method, payload, priority=priority), id)
+
+    async def _do(self, method: str, **params: Any) -> Any:
+        """A call of the core that must not be made twice. Params that are None are left out."""
+        return await self.call(f"{NAMESPACE}{method}", _given(params))
+
+    async def _ask(self, method: str, params: Any) -> Any:
+        """A call of the core that may be made twice: once more, when the connection is lost before the answer."""
+        until, pause = inf, FIRST_PAUSE
+        while True:
+            asked_at = trio.current_time()
+            try:
+                return await self.call(f"{NAMESPACE}{method}", params)
+            except ConnectionLost as error:
+                lost_at = trio.current_time()
+                if lost_at - asked_at > SOUND_AFTER:
+                    until, pause = inf, FIRST_PAUSE
+                until = min(until, lost_at + REPEAT_TIMEOUT)
+                if lost_at >= until:
+                    raise
+                self.on_repeat(error)
+            except Unavailable:
+                if until == inf or trio.current_time() >= until:
+                    raise
+            await trio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    # --- jobs ---
 
     async def queue(
         self,
@@ -68,11 +113,19 @@ class Gearbox:
         before_id: int | None = None,
         max_retries: int = 0,
         retry_delay: float = 1,
+        retry_delay_max: float | None = None,
+        backoff: str | None = None,
+        timeout: float | None = None,
+        expires: str | float | None = None,
+        submit_token: str | None = None,
     ) -> int:
         """Queue a job and return its id; it is stored durably by then.
 
-        `after_date` is ISO 8601 text or milliseconds since 1970; `retry_delay` is in seconds. A call whose answer is
-        lost may be repeated without harm, since its token is stored with the job.
+        Dates are ISO 8601 text or milliseconds since 1970, spans are seconds. `backoff` is "fixed" or "exponential",
+        `timeout` how long one try may run, `expires` when the job is given up unless a try has begun.
+
+        A call whose answer is lost is repeated without harm, since its token is stored with the job. Give a
+        `submit_token` of your own to be able to repeat it after a restart of your program, too.
         """
         params = {
             "name": name,
@@ -84,35 +137,157 @@ class Gearbox:
             "before_id": before_id,
             "max_retries": max_retries,
             "retry_delay": retry_delay,
-            "submit_token": str(uuid.uuid4()),
+            "retry_delay_max": retry_delay_max,
+            "backoff": backoff,
+            "timeout": timeout,
+            "expires": expires,
+            "submit_token": submit_token or str(uuid.uuid4()),
         }
-        id = await self.call(f"{NAMESPACE}queue", {key: value for key, value in params.items() if value is not None})
+        id = await self._ask("queue", _given(params))
         if not isinstance(id, int):
             raise RpcError(Code.INTERNAL_ERROR, "the core's answer is no job id", id)
         return id
 
+    async def queue_many(self, jobs: Sequence[JobSpec], *, submit_token: str | None = None) -> list[int]:
+        """Queue all the jobs or none, and return their ids in the same order.
+
+        They name each other by `ref`, `after_ref` and `before_ref`, so that a whole graph is stored at once.
+        """
+        params = {"jobs": list(jobs), "submit_token": submit_token or str(uuid.uuid4())}
+        ids = await self._ask("queue_many", params)
+        assert isinstance(ids, list)
+        return ids
+
     async def watch(self, id: int, *, wait_for_id: bool = False) -> Any:
         """Wait for the job's end and return its result, any number of times, also long after it ended."""
-        params: dict[str, Any] = {"id": id}
-        if wait_for_id:
-            params["wait_for_id"] = True
-        return await self.call(f"{NAMESPACE}watch", params)
+        return await self._ask("watch", {"id": id, "wait_for_id": True} if wait_for_id else {"id": id})
 
-    async def status(self, ids: Sequence[int] = ()) -> list[dict[str, Any]]:
+    async def cancel(self, id: int, reason: str | None = None) -> bool:
+        """End a job that nobody wants any more, waiting or running; False if it had ended already."""
+        return bool(await self._do("cancel", id=id, reason=reason))
+
+    async def retry(self, id: int, *, downstream: bool = True) -> Retried:
+        """Queue a failed job anew, with what made it fail and, if `downstream`, what failed because of it."""
+        retried: Retried = await self._do("retry", id=id, downstream=downstream)
+        return retried
+
+    async def noopgo(self, id: int) -> bool:
+        """Let a `gearbox\\core::noopwait` go on; True for the one call that did it."""
+        return bool(await self._do("noopgo", id=id))
+
+    # --- looking ---
+
+    async def status(self, ids: Sequence[int] = ()) -> list[StatusRow]:
         """Status objects of `ids`, in that order of id; of all current jobs, newest first, without them."""
-        rows = await self.call(f"{NAMESPACE}status", list(ids))
-        assert isinstance(rows, list)
+        rows: list[StatusRow] = await self._ask("status", list(ids))
         return rows
 
+    async def history(self, id: int) -> History:
+        """The job, its attempts, and the audit: every change, when, why and by whom."""
+        history: History = await self._ask("history", {"id": id})
+        return history
+
+    async def why(self, id: int) -> str:
+        """Why the job is where it is, in one sentence."""
+        return str(await self._ask("why", {"id": id}))
+
+    async def graph(self, id: int) -> Graph:
+        """The jobs that hang together with this one, and how."""
+        graph: Graph = await self._ask("graph", {"id": id})
+        return graph
+
     async def stats(self, method: str) -> dict[str, Any]:
-        """Counts, averages and states of one method's jobs."""
-        stats = await self.call(f"{NAMESPACE}stats", {"method": method})
+        """Counts, times and states of one method's jobs."""
+        stats = await self._ask("stats", {"method": method})
         assert isinstance(stats, dict)
         return stats
 
-    async def job_start(self, id: int, attempt: int) -> bool:
+    # --- methods ---
+
+    async def methods(self) -> list[MethodRow]:
+        """All methods that jobs, operators or workers have named."""
+        rows: list[MethodRow] = await self._ask("methods", {})
+        return rows
+
+    async def pause(self, method: str) -> None:
+        """Start no more jobs of the method; what runs goes on."""
+        await self._ask("pause", {"method": method})
+
+    async def resume(self, method: str) -> None:
+        """Start its jobs again."""
+        await self._ask("resume", {"method": method})
+
+    async def limit(self, method: str, concurrency: int | None) -> None:
+        """Have at most so many jobs of the method run at once; None lifts the limit."""
+        await self._ask("limit", {"method": method, "concurrency": concurrency})
+
+    # --- recurring jobs ---
+
+    async def schedule(
+        self,
+        name: str,
+        cron: str,
+        method: str,
+        args: Any = None,
+        *,
+        timezone: str = "UTC",
+        overlap: str | None = None,
+        missed: str | None = None,
+        priority: str | None = None,
+        dedupe: str | None = None,
+        max_retries: int | None = None,
+        retry_delay: float | None = None,
+        retry_delay_max: float | None = None,
+        backoff: str | None = None,
+        timeout: float | None = None,
+    ) -> ScheduleRow:
+        """Queue a job whenever the cron fields say so, from now on; an entry of the same name is replaced.
+
+        `overlap` is what becomes of a run while the last one has not ended: "skip", "queue" or "allow". `missed`, what
+        becomes of runs whose time passed while no core was there: "skip", "once" or "all". The rest is for its jobs.
+        """
+        params = {
+            "name": name,
+            "cron": cron,
+            "timezone": timezone,
+            "method": method,
+            "args": args,
+            "overlap": overlap,
+            "missed": missed,
+            "priority": priority,
+            "dedupe": dedupe,
+            "max_retries": max_retries,
+            "retry_delay": retry_delay,
+            "retry_delay_max": retry_delay_max,
+            "backoff": backoff,
+            "timeout": timeout,
+        }
+        row: ScheduleRow = await self._ask("schedule", _given(params))
+        return row
+
+    async def schedules(self) -> list[ScheduleRow]:
+        """All recurring entries, with their next runs."""
+        rows: list[ScheduleRow] = await self._ask("schedules", {})
+        return rows
+
+    async def unschedule(self, name: str) -> bool:
+        """Forget a recurring entry; its jobs stay."""
+        return bool(await self._do("unschedule", name=name))
+
+    async def run_now(self, name: str) -> int:
+        """Queue a job of a recurring entry now, and return its id."""
+        return int(await self._do("run_now", name=name))
+
+    # --- being a worker ---
+
+    async def job_start(self, id: int, attempt: int, worker: str = "") -> bool:
         """Ask for leave to run this attempt: False when it was started elsewhere or is not the job's last any more."""
-        return bool(await self.call(f"{NAMESPACE}job_start", {"id": id, "attempt": attempt}))
+        params = {"id": id, "attempt": attempt, "worker": worker} if worker else {"id": id, "attempt": attempt}
+        return bool(await self.call(f"{NAMESPACE}job_start", params))
+
+    async def alive(self, id: int, attempt: int) -> bool:
+        """Whether to go on with this attempt: False once it was cancelled, timed out, or given to somebody else."""
+        return bool(await self.call(f"{NAMESPACE}alive", {"id": id, "attempt": attempt}))
 
     async def job_data(
         self,
@@ -125,8 +300,12 @@ class Gearbox:
         attempt: int | None = None,
     ) -> None:
         """Update a running job, as its worker. Returns when the update is stored, or was refused as too late."""
-        params = {"id": id, "status": status, "progress": progress, "append": append, "attempt": attempt}
-        params = {key: value for key, value in params.items() if value is not None}
+        params = _given({"id": id, "status": status, "progress": progress, "append": append, "attempt": attempt})
         if data is not UNSET:
             params["data"] = data
         await self.call(f"{NAMESPACE}job_data", params)
+
+
+def _given(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The params without those that are None, which means the same to the core."""
+    return {key: value for key, value in params.items() if value is not None}

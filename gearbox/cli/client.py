@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from math import inf
 from typing import Any, NoReturn
 
 import attrs
@@ -96,7 +95,6 @@ log = logging.getLogger("gearbox.client")
 CONNECT_TIMEOUT = 5.0  # seconds until Gearman counts as out of reach
 CORE_PATIENCE = 5.0  # seconds for a core to be there
 WATCH_PATIENCE = 60.0  # the same once a job is queued: a core may be restarted
-RETRY_PAUSE = 0.5  # seconds before a watch is tried again
 
 
 @attrs.frozen
@@ -199,21 +197,9 @@ class Session:
         await self._watch_job(id)
 
     async def _watch_job(self, id: int) -> None:
-        """Watching changes nothing, so it is tried again when the connection is lost, for some time."""
         self._terminal.say(f"==> Watching job {id}")
-        lost_at = -inf
-        while True:
-            try:
-                async with self._core_wanted("watch", WATCH_PATIENCE if self.queued else CORE_PATIENCE):
-                    result = await self._gearbox.watch(id)
-                break
-            except ConnectionLost:
-                lost_at = trio.current_time()
-                self._terminal.tell("=== Lost the connection, watching on")
-            except Unavailable:
-                if trio.current_time() - lost_at > WATCH_PATIENCE:
-                    raise
-            await trio.sleep(RETRY_PAUSE)
+        async with self._core_wanted("watch", WATCH_PATIENCE if self.queued else CORE_PATIENCE):
+            result = await self._gearbox.watch(id)
         self._terminal.took()
         self._terminal.show(result)
 
@@ -259,6 +245,7 @@ async def converse(servers: Sequence[str], wanted: Wanted) -> ExitCode:
     try:
         with trio.fail_after(wanted.timeout):
             async with open_gearbox(servers, connect_timeout=CONNECT_TIMEOUT) as gearbox:
+                gearbox.on_repeat = lambda error: terminal.tell("=== Lost the connection, trying again")
                 session = Session(servers, gearbox, wanted, terminal)
                 await session.perform()
     except RpcError as error:

@@ -242,7 +242,7 @@ async def test_watching_goes_on_when_the_server_was_restarted(open_gearman: Any,
         async with serving_again(gearman.address):
             while not outcome:  # noqa: ASYNC110
                 await trio.sleep(0.01)
-    assert outcome == [(0, "done\n", "=== Lost the connection, watching on\n")]
+    assert outcome == [(0, "done\n", "=== Lost the connection, trying again\n")]
 
 
 def serving_again(address: str) -> Any:
