@@ -154,6 +154,7 @@ GEARBOX = {
     "child": ("", {"errors", "runner", "trio"}),
     "guard": ("", {"trio"}),
     "shapes": (PURE, set()),
+    "blocking": ("", {"client", "errors", "trio"}),
     "cli/arguments": (PURE, {"rpc", "errors"}),
     "cli/output": (PURE, {"rpc", "errors"}),
     "cli/*": ("", {"*"}),
