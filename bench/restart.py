@@ -15,8 +15,8 @@ import time
 from functools import partial
 from pathlib import Path
 
-from gearbox import steps
 from gearbox.job import NewJob, Reported, Status
+from gearbox.steps import life
 from gearbox.store import Moment, Result, Store, open_store
 
 BATCH = 250
@@ -55,7 +55,7 @@ def fill(path: Path, finished: int, scheduled: int) -> None:
         wanted = [NewJob("bench::job", arguments='["x"]')] * min(BATCH, finished - start)
         ids = queue(store, wanted)
         done = Reported(Status.COMPLETE, '"result"')
-        store.run_batch([partial(steps.report, id, 1, done) for id in ids], now())
+        store.run_batch([partial(life.report, id, 1, done) for id in ids], now())
     for start in range(0, scheduled, BATCH):
         days = [time.time() + 86400 * (1 + n) for n in range(start, min(start + BATCH, scheduled))]
         queue(store, [NewJob("bench::job", after_date=day) for day in days])
@@ -63,7 +63,7 @@ def fill(path: Path, finished: int, scheduled: int) -> None:
 
 
 def queue(store: Store, jobs: list[NewJob]) -> list[int]:
-    outcomes = store.run_batch([partial(steps.queue, job) for job in jobs], now()).outcomes
+    outcomes = store.run_batch([partial(life.queue, job) for job in jobs], now()).outcomes
     return [outcome.value for outcome in outcomes if isinstance(outcome, Result)]
 
 

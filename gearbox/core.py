@@ -25,13 +25,14 @@ import attrs
 import structlog
 import trio
 
-from gearbox import steps
 from gearbox.errors import Code, RpcError, StoreBusy, StoreError, StoreFull
 from gearbox.gearman import Gearman, Lost
-from gearbox.job import TERMINAL, Action, Event, Job, NoWorker, Recheck, Start, Status, Tell
+from gearbox.job import TERMINAL, Action, Event, Fire, Job, NoWorker, Recheck, Release, Start, Status, Tell
+from gearbox.steps import controls, life, pruning, recurring
+from gearbox.steps.pruning import Retention
 from gearbox.store import Batch, Moment, Result, Step, Store, Tx
 
-__all__ = ["Core", "Reply"]
+__all__ = ["Core", "Reply", "Watcher"]
 
 log = structlog.get_logger("gearbox:core")
 
@@ -44,9 +45,20 @@ RESTART_GRACE = 60.0  # s in which workers may come back with results after our 
 LOST_GRACE = 5.0  # s the same, after a lost connection alone
 READY_SWEEP = 1.0  # s between looks at ready jobs while workers are coming back
 FULL_SWEEP = 60.0  # s between looks at everything that waits; finds nothing unless something went wrong
-STRANDED_SWEEP = 10.0  # s between looks for running jobs whose last worker has gone
+STRANDED_SWEEP = 10.0  # s between looks for running jobs whose last worker has gone, and for watchers that have
+PRUNE_SWEEP = 3600.0  # s between deletions of old jobs
+PRUNE_PAUSE = 0.05  # s between their transactions: others come first
 
 Reply = Callable[[Any], None]  # a step's value, or an RpcError
+
+
+@attrs.frozen
+class Watcher:
+    """Who waits for a job: by which Gearman job, and whether the connection that brought it is gone."""
+
+    reply: Reply
+    handle: bytes = b""
+    is_lost: Callable[[], bool] = bool  # which gives False
 
 
 @attrs.define
@@ -61,14 +73,17 @@ class _Work:
 class Core:
     """The scheduler on `store` and `gearman`; `instance` is its id in owner columns and the audit."""
 
-    def __init__(self, store: Store, *, instance: str, clock: Callable[[], float] = time) -> None:
+    def __init__(
+        self, store: Store, *, instance: str, clock: Callable[[], float] = time, retention: Retention | None = None
+    ) -> None:
         self._store = store
         self._gearman: Gearman  # given to `run`
         self.instance = instance
         self._clock = clock
         self._work: deque[_Work] = deque()
         self._dirty: dict[int, None] = {}  # ids to look at, in order, each once
-        self._watchers: defaultdict[int, list[Reply]] = defaultdict(list)
+        self._watchers: defaultdict[int, list[Watcher]] = defaultdict(list)
+        self._retention = retention or Retention()
         self._wake = trio.Event()
         self._since = clock()
         self._next_at = -inf  # of the store; unknown until the first batch
@@ -107,29 +122,29 @@ class Core:
             raise answers[0]
         return answers[0]
 
-    def watch(self, id: int, wait_for_id: bool, reply: Reply) -> None:
-        """`reply` gets the ended job that answers for `id`, now or when it ends; RpcError 404 if there is none."""
+    def watch(self, id: int, wait_for_id: bool, watcher: Watcher) -> None:
+        """Its reply gets the ended job that answers for `id`, now or when it ends; RpcError 404 if there is none."""
 
         def found(job: Job | RpcError | None) -> None:
             if isinstance(job, RpcError):
-                reply(job)
+                watcher.reply(job)
             elif job is None and not wait_for_id:
-                reply(RpcError(Code.NOT_FOUND, "no such job"))
+                watcher.reply(RpcError(Code.NOT_FOUND, "no such job"))
             elif job is not None and job.status in TERMINAL:
-                reply(job)
+                watcher.reply(job)
             else:
-                self._watchers[id if job is None else job.id].append(reply)
+                self._watchers[id if job is None else job.id].append(watcher)
 
-        self.ask(partial(steps.watch, id), found)
+        self.ask(partial(life.watch, id), found)
 
     def news(self, id: int, epoch: int, event: Event | Lost) -> None:
         """What Gearman says of an attempt."""
         if self._is_stopping:  # we are leaving, not the attempt; the next start finds its row
             return
         if isinstance(event, Lost):
-            self.tell(partial(steps.vanish, id, epoch, LOST_GRACE))
+            self.tell(partial(life.vanish, id, epoch, LOST_GRACE))
         else:
-            self.tell(partial(steps.settle, id, epoch, event))
+            self.tell(partial(life.settle, id, epoch, event))
 
     def gearman_is_back(self, server: str) -> None:
         """A server was reached anew: workers will follow, and what waited for it may go on."""
@@ -144,7 +159,7 @@ class Core:
         self._gearman = gearman
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._loop)
-            await self._walk(partial(steps.recover, RESTART_GRACE))
+            await self._walk(partial(life.recover, RESTART_GRACE))
             self._not_due_before = -inf
             self._wake.set()
             task_status.started()
@@ -190,15 +205,15 @@ class Core:
         while self._dirty and len(batch) < BATCH_LIMIT:
             id = next(iter(self._dirty))
             del self._dirty[id]
-            batch.append(_Work(partial(steps.look, id)))
+            batch.append(_Work(partial(life.look, id)))
         is_due = self._next_at <= self._clock() and self._not_due_before <= trio.current_time()
         if is_due and len(batch) < BATCH_LIMIT:
-            batch.append(_Work(steps.due))
+            batch.append(_Work(life.due))
         return batch
 
     async def _run(self, batch: Sequence[_Work]) -> Batch:
         workers = await self._gearman.workers()
-        moment = Moment(self._clock(), self.instance, self._since, workers)
+        moment = Moment(self._clock(), self.instance, self._since, workers, random.random())
         for tries_left in reversed(range(BUSY_TRIES)):
             try:
                 return await trio.to_thread.run_sync(
@@ -243,20 +258,24 @@ class Core:
     def _perform(self, actions: Iterable[Action]) -> None:
         for action in actions:
             match action:
-                case Start(job):
-                    self._gearman.start(job)
+                case Start(job, inputs):
+                    self._gearman.start(job, inputs)
                 case Recheck(ids):
                     self._dirty.update(dict.fromkeys(ids))
+                case Release(method, above):
+                    self.tell(partial(controls.release, method, above))
+                case Fire(name):
+                    self.tell(partial(recurring.fire, name))
                 case Tell(job):
                     self._answer(job)
 
     def _answer(self, job: Job) -> None:
-        for reply in self._watchers.pop(job.id, ()):
+        for watcher in self._watchers.pop(job.id, ()):
             if job.status is Status.DUPLICATE:
                 assert job.see_other is not None
-                self.watch(job.see_other, False, reply)
+                self.watch(job.see_other, False, watcher)
             else:
-                reply(job)
+                watcher.reply(job)
 
     # --- looking for what was missed ---
 
@@ -270,20 +289,24 @@ class Core:
                 await trio.sleep(PAUSE_LONGEST)
 
     async def _sweep(self) -> None:
-        last_full = last_stranded = trio.current_time()
+        last_full = last_stranded = last_pruned = trio.current_time()
         last_since = -inf
         while True:
-            is_returning = self._clock() < self._since + steps.RETURN_GRACE + READY_SWEEP
+            is_returning = self._clock() < self._since + life.RETURN_GRACE + READY_SWEEP
             if is_returning or self._since != last_since:
                 last_since = self._since
-                await self._walk(partial(steps.sweep, (Status.READY,)))
+                await self._walk(partial(life.sweep, (Status.READY,)))
             now = trio.current_time()
             if now >= last_full + FULL_SWEEP:
                 last_full = now
-                await self._walk(partial(steps.sweep, (Status.READY, Status.WAITING)))
+                await self._walk(partial(life.sweep, (Status.READY, Status.WAITING)))
             if now >= last_stranded + STRANDED_SWEEP:
                 last_stranded = now
                 await self._look_for_stranded()
+                await self._forget_lost_watchers()
+            if now >= last_pruned + PRUNE_SWEEP:
+                last_pruned = now
+                await self.prune()
             await trio.sleep(READY_SWEEP)
 
     async def _look_for_stranded(self) -> None:
@@ -291,12 +314,51 @@ class Core:
         above: int | None = 0
         while above is not None:
             try:
-                jobs, above = await self.call(partial(steps.stranded, above))
+                found: life.Stranded = await self.call(partial(life.stranded, above))
             except RpcError:
                 return
-            for job in jobs:
+            above = found.above
+            for job in found.without_worker:
                 if not await self._gearman.is_running(job):
                     self.news(job.id, job.epoch, NoWorker())
+            for job in found.without_clock:
+                if await self._gearman.is_running(job):
+                    self.tell(partial(life.begin, job.id, job.epoch))
+
+    async def _forget_lost_watchers(self) -> None:
+        """Calls that nobody waits for any more: end them, for Gearman keeps them as running jobs until then.
+
+        One question a sweep, whatever the number of watchers.
+        """
+        if not self._watchers:
+            return
+        abandoned = await self._gearman.abandoned()
+        for id, watchers in list(self._watchers.items()):
+            gone: list[Watcher] = []
+            there: list[Watcher] = []
+            for watcher in watchers:
+                (gone if watcher.handle in abandoned or watcher.is_lost() else there).append(watcher)
+            if there:
+                self._watchers[id] = there
+            else:
+                del self._watchers[id]
+            for watcher in gone:
+                watcher.reply(RpcError(Code.TIMEOUT, "nobody waits for this any more"))
+
+    async def prune(self) -> int:
+        """Delete the jobs that the retention no longer keeps; how many there were."""
+        pruned = 0
+        try:
+            below = await self.call(partial(pruning.newest, self._retention))
+            while below:
+                count, below = await self.call(partial(pruning.prune, self._retention, below))
+                pruned += count
+                await trio.sleep(PRUNE_PAUSE)
+        except RpcError as error:
+            log.warning("pruning stopped until its next time", error=str(error))
+        if pruned:
+            log.info("pruned old jobs", jobs=pruned)
+        return pruned
 
 
 def _nothing(tx: Tx, moment: Moment) -> Result:

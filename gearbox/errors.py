@@ -33,6 +33,8 @@ class Code(IntEnum):
 
     INVALID = -28000  # the job can never run
     NO_WORKER = -28404  # nobody offered the method when the job was due
+    TIMED_OUT = -28408  # an attempt ran longer than the job's `timeout`
+    EXPIRED = -28410  # the job's `expires` came before its first try
     CANCELLED = -28499
     JOB_ERRORED = -28500  # the job failed; `data` is what its worker sent
     WORKER_FAILED = -28502  # the worker ended the job without an answer that can be read

@@ -11,7 +11,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import Protocol
+from typing import Any, Protocol
 
 import attrs
 import trio
@@ -42,6 +42,7 @@ __all__ = ["Call", "Gearman", "Link", "Lost"]
 
 SUBMIT_TIMEOUT = 5.0  # s; an attempt that no server takes by then is released and waits as a ready job
 ANSWER_TIMEOUT = 5.0  # s for an admin command; without an answer Gearman counts as out of reach
+LISTING_LIMIT = 50_000  # jobs on a server that are listed to find the abandoned; a longer queue has to shrink first
 MANY = 1_000_000  # calls held at once: watchers wait as calls, and must not shut out the others
 
 
@@ -60,19 +61,24 @@ class Call:
     function: str
     payload: bytes
     reply: Callable[[bytes], None]
+    handle: bytes = b""  # of the Gearman job that the call is
+    is_lost: Callable[[], bool] = bool  # whether the connection that brought it is gone; this gives False
 
 
 class Gearman(Protocol):
     """What the core asks of it."""
 
-    def start(self, job: Job) -> None:
-        """Send the job's current attempt; its end arrives as news."""
+    def start(self, job: Job, inputs: Mapping[str, Any]) -> None:
+        """Send the job's current attempt, with `inputs` in its `_meta`; its end arrives as news."""
 
     async def workers(self) -> Mapping[str, int] | None:
         """How many workers offer each method; None if no server answers."""
 
     async def is_running(self, job: Job) -> bool:
         """Whether a worker has the job's current attempt. True as well if nobody can tell."""
+
+    async def abandoned(self) -> Collection[bytes]:
+        """Handles of jobs that no client waits for any more."""
 
 
 class Link:
@@ -115,12 +121,12 @@ class Link:
             await worker.run(task_status=task_status)
 
     def _take(self, job: Assigned) -> None:
-        self._on_call(Call(job.function.decode(), job.data, job.complete))
+        self._on_call(Call(job.function.decode(), job.data, job.complete, job.handle, lambda: job.is_lost))
 
-    def start(self, job: Job) -> None:
+    def start(self, job: Job, inputs: Mapping[str, Any]) -> None:
         assert self._client is not None
         request_id = f"{self._instance}-{next(self._calls)}"
-        meta = {"gearbox_id": job.id, "gearbox_attempt": job.epoch}
+        meta = {"gearbox_id": job.id, "gearbox_attempt": job.epoch, **inputs}
 
         def ended(task: Task) -> None:
             self._on_news(job.id, job.epoch, _event(task, request_id))
@@ -159,6 +165,21 @@ class Link:
             except AbraxasError:
                 return True
         return True
+
+    async def abandoned(self) -> Collection[bytes]:
+        ignored: set[bytes] = set()
+        wanted: set[bytes] = set()  # two servers on one machine may give the same handle
+        for admin in self._admins:
+            with trio.move_on_after(ANSWER_TIMEOUT):
+                try:
+                    if sum(row.total for row in await admin.status()) > LISTING_LIMIT:
+                        continue
+                    rows = await admin.jobs()
+                except AbraxasError:
+                    continue
+                for row in rows:
+                    (ignored if row.is_ignored else wanted).add(row.handle)
+        return ignored - wanted
 
 
 def _event(task: Task, request_id: str) -> Event | Lost:

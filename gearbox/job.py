@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum
 from math import inf
+from operator import attrgetter
 from typing import Any
 
 import attrs
@@ -20,9 +21,12 @@ __all__ = [
     "TERMINAL",
     "Action",
     "Attempt",
+    "Backoff",
+    "Control",
     "Ended",
     "Event",
     "Facts",
+    "Fire",
     "Job",
     "Lapsed",
     "NewJob",
@@ -30,7 +34,9 @@ __all__ = [
     "Outcome",
     "Pool",
     "Priority",
+    "Reason",
     "Recheck",
+    "Release",
     "Reported",
     "Start",
     "Status",
@@ -39,6 +45,7 @@ __all__ = [
     "Unsent",
     "Vanished",
     "Waiting",
+    "earliest",
 ]
 
 
@@ -70,6 +77,13 @@ class Priority(Enum):
     LOW = "low"
 
 
+class Backoff(Enum):
+    """How the pauses between tries grow."""
+
+    FIXED = "fixed"  # always `retry_delay`
+    EXPONENTIAL = "exponential"  # twice as long each time, with jitter, up to `retry_delay_max`
+
+
 class Outcome(Enum):
     """How an attempt ended; exactly one for each."""
 
@@ -81,6 +95,7 @@ class Outcome(Enum):
     RELEASED = "released"  # it was certainly never run: not counted as a try
     REFUSED = "refused"  # Gearman did not take it
     CANCELLED = "cancelled"
+    TIMED_OUT = "timed_out"  # it ran longer than its `timeout`
 
 
 @attrs.frozen
@@ -96,6 +111,12 @@ class NewJob:
     before_id: int | None = None
     max_retries: int = 0
     retry_delay: float = 1.0
+    backoff: Backoff = Backoff.FIXED
+    retry_delay_max: float = 3600.0
+    timeout: float | None = None  # s that an attempt may run
+    expires: float | None = None  # if no try has begun by then, none ever will
+    retry_of: int | None = None  # the failed job whose place this one takes
+    schedule: str | None = None  # the name of the recurring entry that made it
     submit_token: str | None = None  # the same token again means the same call again
 
 
@@ -127,9 +148,52 @@ class Job:
     claimed_at: float | None = None  # when its last attempt began
     see_other: int | None = None  # of a duplicate: the job that ran instead
     epoch: int = 0  # of the last attempt; 0 before the first
-    next_at: float | None = None  # when this row needs a look; while waiting: its date gate, None once that has opened
+    next_at: float | None = None  # when this row needs a look: `look_at`, kept for the index of timers
     released: bool = False  # of a noopwait: its noopgo has come
     events: int = 0  # how many audit events it has
+    backoff: Backoff = Backoff.FIXED
+    retry_delay_max: float = 3600.0
+    timeout: float | None = None
+    expires: float | None = None
+    opens_at: float | None = None  # the gate of its date or of its next try; None once that was found open
+    lease_at: float | None = None  # when the present status is given up without news; None while Gearman watches
+    stops_at: float | None = None  # when the attempt has run for its `timeout`
+    held: int | None = None  # rank of its priority while it is ready, but its method is paused or at its limit
+    retry_of: int | None = None
+    schedule: str | None = None
+
+    @property
+    def is_untried(self) -> bool:
+        """Whether no try of it has begun. A try that was certainly never run does not count."""
+        return self.retries == 0 and self.status in (Status.READY, Status.WAITING)
+
+    def look_at(self) -> float | None:
+        """When something about the job changes by time alone."""
+        status = self.status
+        if status is Status.READY or status is Status.WAITING:
+            expires = self.expires if self.retries == 0 else None
+            opens_at = self.opens_at if status is Status.WAITING else None
+            return earliest(opens_at, expires)
+        if status is Status.RUNNING:
+            return earliest(self.lease_at, self.stops_at)
+        return self.lease_at if status in ACTIVE else None
+
+    def changed(self, values: Mapping[str, Any]) -> Job:
+        """The job with other values: `attrs.evolve` in a third of its time, for it is what a change costs most."""
+        fields = dict(zip(_NAMES, _values(self), strict=True))
+        fields.update(values)
+        return Job(**fields)
+
+
+def earliest(one: float | None, other: float | None) -> float | None:
+    """Of two instants that may be none."""
+    if one is None or other is None:
+        return one if other is None else other
+    return min(one, other)
+
+
+_NAMES = tuple(field.name for field in attrs.fields(Job))
+_values = attrgetter(*_NAMES)
 
 
 @attrs.frozen
@@ -159,6 +223,14 @@ class Pool:
 
 
 @attrs.frozen
+class Control:
+    """What an operator has set for a method."""
+
+    is_paused: bool = False
+    concurrency: int | None = None  # how many jobs of the method may be active at once; None: as many as there are
+
+
+@attrs.frozen
 class Facts:
     """All that the rules may look at when they decide about a job that has not started."""
 
@@ -166,8 +238,12 @@ class Facts:
     after: Status | None = None  # of the parent, duplicates resolved; None without `after_id`
     pool: Pool = Pool()
     twin: int | None = None  # the active job with the same dedupe
-    workers: int | None = None  # how many offer the method; None when Gearman cannot be asked
+    workers: int | None = None  # how many offer the method; None when that cannot be told now
+    is_returning: bool = False  # because workers are only coming back, not because Gearman cannot be asked
     releases: bool = False  # of a noopgo: its target is a noopwait that still waits
+    control: Control = Control()
+    active: int = 0  # jobs of its method that hold a place; counted only where there is a limit
+    ahead: int = 0  # jobs held back by the limit that come before it
 
 
 # --- what happens to a job that was started ---
@@ -193,7 +269,7 @@ class Reported:
 
 @attrs.frozen
 class Lapsed:
-    """The row's `next_at` has passed without news."""
+    """The row's `next_at` has passed without news: its lease is over, or its time."""
 
 
 @attrs.frozen
@@ -226,9 +302,10 @@ Event = Ended | Reported | Lapsed | Vanished | NoWorker | Unsent
 
 @attrs.frozen
 class Start:
-    """Hand this attempt (`job.epoch`) to Gearman."""
+    """Hand this attempt (`job.epoch`) to Gearman. `inputs` goes into the `_meta` of its payload."""
 
     job: Job
+    inputs: Mapping[str, Any] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -245,7 +322,22 @@ class Tell:
     job: Job
 
 
-Action = Start | Recheck | Tell
+@attrs.frozen
+class Release:
+    """Look at the jobs that this method held back, a batch at a time. `above`: from behind this (rank, id) on."""
+
+    method: str
+    above: tuple[int, int] = (-1, 0)
+
+
+@attrs.frozen
+class Fire:
+    """A recurring entry's job has ended: the entry may have waited for that."""
+
+    schedule: str
+
+
+Action = Start | Recheck | Release | Fire | Tell
 
 
 @attrs.frozen
@@ -265,9 +357,23 @@ class Transition:
     starts: bool = False  # hand the attempt to Gearman once this is stored
 
 
+class Reason(Enum):
+    """Why a job does not run now, in the words of the audit."""
+
+    AFTER = "its parent is not done"
+    POOL = "its pool is not done"
+    DATE = "its date has not come"
+    RETRY = "its next try is not due"
+    PAUSED = "its method is paused"
+    LIMIT = "its method is at its limit"
+    GEARMAN = "Gearman cannot be reached"
+    WORKERS = "its workers may be coming back after a restart"
+    STARTED = "it has started"  # or ended: nothing holds it back
+
+
 @attrs.frozen
 class Waiting:
-    """Nothing to do now: why, in the words of the audit, and when the date alone would change that."""
+    """Nothing to do now: why, and when the date alone would change that."""
 
-    reasons: tuple[str, ...]
+    reasons: tuple[Reason, ...]
     until: float = inf

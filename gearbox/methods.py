@@ -1,233 +1,89 @@
 """The functions `gearbox\\core::...` that a core offers: typed params in, a call of the core, a JSON value out.
 
-One function a method. Each takes the core, the params as JSON, and `reply`, which it or the core calls once with the
-value or an RpcError. What the original accepted is accepted: unknown keys are ignored, null means absent, ids may be
-text. What it let through and stumbled over later is refused here with code 400 and the name of the parameter.
+One function a method. Each takes the core, the params as JSON, and the `Caller`, whose `reply` it or the core calls
+once with the value or an RpcError.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import partial
-from math import isfinite
-from typing import Any, NewType, TypeVar
+from typing import Any
 
 import attrs
-import cattrs
 import structlog
 
-from gearbox import rpc, rules, steps
-from gearbox.core import Core, Reply
+from gearbox import objects, params, rpc
+from gearbox.answers import answer
+from gearbox.bundle import Item, link
+from gearbox.core import Core, Reply, Watcher
 from gearbox.errors import Code, RpcError
 from gearbox.gearman import Call
-from gearbox.job import Job, NewJob, Priority, Reported, Status
-from gearbox.store.rows import iso
+from gearbox.job import Control, Job, NewJob, Reported, Status
+from gearbox.params import typed
+from gearbox.recurrence import Schedule
+from gearbox.steps import bundles, controls, life, recurring, views
+from gearbox.store import Step
 
 __all__ = ["METHODS", "dispatch"]
 
 log = structlog.get_logger("gearbox:rpc")
 
-NAME_LONGEST = 255  # characters of a method's name or a dedupe, as the original's columns
-NUMBER_HIGHEST = 2**32 - 1  # of an unsigned integer in the original's table
-TEXT_LARGEST = 32 << 20  # bytes of arguments or data; half of Gearman's largest packet, to leave room for escapes
-DATE_LATEST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
-
-# --- types of parameters ---
-
-JobId = NewType("JobId", int)
-Name = NewType("Name", str)  # of a method: what Gearman can carry and no listing can be forged with
-Text = NewType("Text", str)
-Count = NewType("Count", int)
-Seconds = NewType("Seconds", float)
-Date = NewType("Date", float)  # ISO 8601 or milliseconds since 1970
-Json = NewType("Json", str)  # any value, as JSON text
+WHO_LONGEST = 255  # characters of a caller's name in the audit
 
 
 @attrs.frozen
-class Queue:
-    name: Name
-    args: Json | None = None
-    priority: Priority = Priority.NORMAL
-    dedupe: Text | None = None
-    after_date: Date | None = None
-    after_id: JobId | None = None
-    before_id: JobId | None = None
-    max_retries: Count = Count(0)
-    retry_delay: Seconds = Seconds(1.0)
-    submit_token: Text | None = None
+class Caller:
+    """Who called, and how it gets its answer. A notification's call `is_kept` while the store fails."""
+
+    reply: Reply
+    is_kept: bool
+    who: str | None
+    call: Call
 
 
-@attrs.frozen
-class Watch:
-    id: JobId
-    wait_for_id: bool = False
+def ask(core: Core, step: Step, caller: Caller, show: Callable[[Any], Any] | None = None) -> None:
+    """Run a step for a caller, who gets its value as `show` makes it."""
+
+    def found(value: Any) -> None:
+        caller.reply(value if show is None or isinstance(value, RpcError) else show(value))
+
+    core.ask(step, found, is_kept=caller.is_kept)
 
 
-@attrs.frozen
-class JobData:
-    id: JobId
-    data: Json | None = None
-    status: str | None = None
-    progress: Any = None
-    append: Any = None
-    attempt: Count | None = None
+# --- queueing ---
 
 
-@attrs.frozen
-class JobStart:
-    id: JobId
-    attempt: Count
-    worker: Text = Text("")
+def queue(core: Core, given: Any, caller: Caller) -> None:
+    ask(core, partial(life.queue, _new_job(typed(given, params.Queue)), who=caller.who), caller)
 
 
-@attrs.frozen
-class Stats:
-    method: Name
+def queue_many(core: Core, given: Any, caller: Caller) -> None:
+    token = None
+    if isinstance(given, dict):
+        token = typed(given, params.Token).submit_token or None
+        given = given.get("jobs")
+    if not isinstance(given, list):
+        raise RpcError(Code.BAD_REQUEST, "params must be an array of jobs, or have one as `jobs`")
+    if len(given) > bundles.BUNDLE_LIMIT:
+        raise RpcError(Code.TOO_LARGE, f"more than {bundles.BUNDLE_LIMIT} jobs")
+    wanted = []
+    for place, one in enumerate(given):
+        try:
+            wanted.append(typed(one, params.Queue))
+        except RpcError as error:
+            raise RpcError(error.code, f"jobs[{place}]: {error.message}") from None
+    links = link([one.ref for one in wanted], [one.after_ref for one in wanted], [one.before_ref for one in wanted])
+    items = []
+    for place, (one, (after, before)) in enumerate(zip(wanted, links, strict=True)):
+        if (after is not None and one.after_id is not None) or (before is not None and one.before_id is not None):
+            raise RpcError(Code.BAD_REQUEST, f"jobs[{place}]: an id and a ref for the same dependency")
+        items.append(Item(attrs.evolve(_new_job(one), submit_token=None), after, before))
+    ask(core, partial(bundles.queue_many, items, token, who=caller.who), caller)
 
 
-def _job_id(value: Any, _: type) -> JobId:
-    id = steps.id_of(value)
-    if id is None:
-        raise ValueError("invalid job id")
-    return JobId(id)
-
-
-def _name(value: Any, _: type) -> Name:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        value = str(value)
-    if not isinstance(value, str) or not value:
-        raise ValueError("missing method name")
-    if len(value) > NAME_LONGEST or len(value.encode(errors="replace")) > 2 * NAME_LONGEST:
-        raise ValueError(f"method name longer than {NAME_LONGEST} characters")
-    if not value.isprintable() or " " in value:
-        raise ValueError("method name with a space or control character")
-    return Name(value)
-
-
-def _text(value: Any, _: type) -> Text:
-    if not isinstance(value, str) or len(value) > NAME_LONGEST or "\0" in value:
-        raise ValueError(f"not text of at most {NAME_LONGEST} characters")
-    value.encode()  # a lone surrogate: UnicodeEncodeError is a ValueError
-    return Text(value)
-
-
-def _count(value: Any, _: type) -> Count:
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 10:
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= NUMBER_HIGHEST:
-        raise ValueError(f"not a whole number from 0 to {NUMBER_HIGHEST}")
-    return Count(value)
-
-
-def _seconds(value: Any, _: type) -> Seconds:
-    number = _number(value)
-    if number is None or number > NUMBER_HIGHEST:
-        raise ValueError(f"not a number of seconds from 0 to {NUMBER_HIGHEST}")
-    return Seconds(number)
-
-
-def _date(value: Any, _: type) -> Date:
-    if isinstance(value, str):
-        date = datetime.fromisoformat(value)
-        at = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        at = value / 1000
-    else:
-        raise ValueError("not a date: use ISO 8601 or milliseconds since 1970")
-    if not 0 <= at <= DATE_LATEST:
-        raise ValueError("a date before 1970 or after the year 9999")
-    return Date(at)
-
-
-def _json(value: Any, _: type) -> Json:
-    text = rpc.dump(value)
-    if len(text) > TEXT_LARGEST // 4 and len(text.encode()) > TEXT_LARGEST:
-        raise RpcError(Code.TOO_LARGE, f"more than {TEXT_LARGEST} bytes")
-    return Json(text)
-
-
-def _priority(value: Any, _: type) -> Priority:
-    try:
-        return Priority(value)
-    except ValueError:
-        raise ValueError("not one of high, normal, low") from None
-
-
-def _flag(value: Any, _: type) -> bool:
-    return bool(value)
-
-
-def _plain(value: Any, _: type) -> str:
-    return value if isinstance(value, str) else rpc.dump(value)
-
-
-def _converter() -> cattrs.Converter:
-    converter = cattrs.Converter()
-    hooks: dict[Any, Callable[[Any, Any], Any]] = {
-        JobId: _job_id,
-        Name: _name,
-        Text: _text,
-        Count: _count,
-        Seconds: _seconds,
-        Date: _date,
-        Json: _json,
-        Priority: _priority,
-        bool: _flag,
-        str: _plain,
-    }
-    for kind, hook in hooks.items():
-        converter.register_structure_hook_func(partial(_is, kind), hook)
-    return converter
-
-
-def _is(kind: Any, other: Any) -> bool:
-    return kind is other
-
-
-converter = _converter()
-Params = TypeVar("Params")
-
-
-def _typed(params: Any, kind: type[Params]) -> Params:
-    """The params as `kind`. Raises RpcError 400 with each fault and where it is."""
-    if not isinstance(params, dict):
-        params = {}
-    params = {key: value for key, value in params.items() if value is not None}
-    try:
-        return converter.structure(params, kind)
-    except cattrs.ClassValidationError as errors:
-        raise _refusal(errors) from None
-
-
-def _refusal(errors: cattrs.ClassValidationError) -> RpcError:
-    messages = []
-    for error, where in _faults(errors):
-        if isinstance(error, RpcError):
-            return error
-        if isinstance(error, KeyError):
-            message = {"id": "invalid job id", "name": "missing method name", "method": "missing method name"}.get(
-                str(error.args[0]), f"missing {error.args[0]}"
-            )
-            messages.append(message)
-        elif str(error) in ("invalid job id", "missing method name") and where in ("id", "name", "method"):
-            messages.append(str(error))  # the original's words
-        else:
-            messages.append(f"{where}: {error}")
-    return RpcError(Code.BAD_REQUEST, "; ".join(messages))
-
-
-def _faults(errors: cattrs.ClassValidationError) -> list[tuple[Exception, str]]:
-    with_notes, without = errors.group_exceptions()
-    return [(error, note.name) for error, note in with_notes] + [(error, "") for error in without]
-
-
-# --- the methods ---
-
-
-def queue(core: Core, params: Any, reply: Reply, is_kept: bool) -> None:
-    wanted = _typed(params, Queue)
-    new = NewJob(
+def _new_job(wanted: params.Queue) -> NewJob:
+    return NewJob(
         method=wanted.name,
         arguments=wanted.args,
         priority=wanted.priority,
@@ -237,76 +93,178 @@ def queue(core: Core, params: Any, reply: Reply, is_kept: bool) -> None:
         before_id=wanted.before_id,
         max_retries=wanted.max_retries,
         retry_delay=wanted.retry_delay,
+        backoff=wanted.backoff,
+        retry_delay_max=wanted.retry_delay_max,
+        timeout=wanted.timeout,
+        expires=wanted.expires,
         submit_token=wanted.submit_token or None,
     )
-    core.ask(partial(steps.queue, new), reply, is_kept=is_kept)
 
 
-def watch(core: Core, params: Any, reply: Reply, is_kept: bool) -> None:
-    wanted = _typed(params, Watch)
-
-    def ended(job: Job | RpcError) -> None:
-        reply(job if isinstance(job, RpcError) else _as_answer(rules.answer(job)))
-
-    core.watch(wanted.id, wanted.wait_for_id, ended)
+def cancel(core: Core, given: Any, caller: Caller) -> None:
+    wanted = typed(given, params.Cancel)
+    ask(core, partial(life.cancel, wanted.id, wanted.reason or None, who=caller.who), caller)
 
 
-def job_data(core: Core, params: Any, reply: Reply, is_kept: bool) -> None:
-    wanted = _typed(params, JobData)
+def retry(core: Core, given: Any, caller: Caller) -> None:
+    wanted = typed(given, params.Retry)
+
+    def show(new_ids: dict[int, int]) -> dict[str, Any]:
+        return {"id": new_ids[wanted.id], "jobs": {str(old): new for old, new in new_ids.items()}}
+
+    ask(core, partial(bundles.retry, wanted.id, wanted.downstream, who=caller.who), caller, show)
+
+
+# --- being a worker ---
+
+
+def job_data(core: Core, given: Any, caller: Caller) -> None:
+    wanted = typed(given, params.JobData)
     news = Reported(
         status=_reported_status(wanted.status),
         data=wanted.data,
         separator=_separator(wanted.append),
-        progress=_number(wanted.progress),
+        progress=params.number_of(wanted.progress),
     )
-    core.ask(partial(steps.report, wanted.id, wanted.attempt, news), reply, is_kept=is_kept)
+    ask(core, partial(life.report, wanted.id, wanted.attempt, news), caller)
 
 
-def job_start(core: Core, params: Any, reply: Reply, is_kept: bool) -> None:
-    wanted = _typed(params, JobStart)
-    core.ask(partial(steps.job_start, wanted.id, wanted.attempt, wanted.worker), reply, is_kept=is_kept)
+def job_start(core: Core, given: Any, caller: Caller) -> None:
+    wanted = typed(given, params.JobStart)
+    ask(core, partial(life.job_start, wanted.id, wanted.attempt, wanted.worker), caller)
 
 
-def status(core: Core, params: Any, reply: Reply, is_kept: bool) -> None:
-    if params is not None and params != {} and not isinstance(params, list):
+def alive(core: Core, given: Any, caller: Caller) -> None:
+    wanted = typed(given, params.Alive)
+    ask(core, partial(life.alive, wanted.id, wanted.attempt), caller)
+
+
+# --- looking ---
+
+
+def watch(core: Core, given: Any, caller: Caller) -> None:
+    wanted = typed(given, params.Watch)
+
+    def ended(job: Job | RpcError) -> None:
+        caller.reply(job if isinstance(job, RpcError) else _as_answer(answer(job)))
+
+    core.watch(wanted.id, wanted.wait_for_id, Watcher(ended, caller.call.handle, caller.call.is_lost))
+
+
+def status(core: Core, given: Any, caller: Caller) -> None:
+    if given is not None and given != {} and not isinstance(given, list):
         raise RpcError(Code.BAD_REQUEST, "params must be an array of job ids")
     ids = []
-    for value in params or []:
-        id = steps.id_of(value) if not isinstance(value, list) else None
+    for value in given or []:
+        id = life.id_of(value) if not isinstance(value, list) else None
         if id is None:
             raise RpcError(Code.BAD_REQUEST, f"invalid job id: {rpc.dump(value)[:100]}")
         ids.append(id)
-
-    def found(jobs: list[Job] | RpcError) -> None:
-        reply(jobs if isinstance(jobs, RpcError) else [status_object(job) for job in jobs])
-
-    core.ask(partial(steps.status, ids), found, is_kept=is_kept)
+    ask(core, partial(views.status, ids), caller, lambda jobs: [objects.status_object(job) for job in jobs])
 
 
-def stats(core: Core, params: Any, reply: Reply, is_kept: bool) -> None:
-    core.ask(partial(steps.stats, _typed(params, Stats).method), reply, is_kept=is_kept)
+def history(core: Core, given: Any, caller: Caller) -> None:
+    ask(core, partial(views.history, _id(given)), caller, objects.history_object)
 
 
-def noop(core: Core, params: Any, reply: Reply, is_kept: bool) -> None:
-    reply(None)
+def why(core: Core, given: Any, caller: Caller) -> None:
+    ask(core, partial(views.explain, _id(given)), caller)
 
 
-def noopwait(core: Core, params: Any, reply: Reply, is_kept: bool) -> None:
+def graph(core: Core, given: Any, caller: Caller) -> None:
+    ask(core, partial(views.graph, _id(given)), caller, objects.graph_object)
+
+
+def stats(core: Core, given: Any, caller: Caller) -> None:
+    ask(core, partial(views.stats, typed(given, params.ByMethod).method), caller)
+
+
+# --- methods ---
+
+
+def methods(core: Core, given: Any, caller: Caller) -> None:
+    ask(core, controls.methods, caller, lambda found: objects.methods_list(*found))
+
+
+def pause(core: Core, given: Any, caller: Caller) -> None:
+    _control(core, typed(given, params.ByMethod).method, {"is_paused": True}, caller)
+
+
+def resume(core: Core, given: Any, caller: Caller) -> None:
+    _control(core, typed(given, params.ByMethod).method, {"is_paused": False}, caller)
+
+
+def limit(core: Core, given: Any, caller: Caller) -> None:
+    wanted = typed(given, params.Limit)
+    _control(core, wanted.method, {"concurrency": wanted.concurrency}, caller)
+
+
+def _control(core: Core, method: str, changes: dict[str, Any], caller: Caller) -> None:
+    def show(control: Control) -> dict[str, Any]:
+        return {"method": method, **attrs.asdict(control)}
+
+    ask(core, partial(controls.control, method, changes, who=caller.who), caller, show)
+
+
+# --- recurring jobs ---
+
+
+def schedule(core: Core, given: Any, caller: Caller) -> None:
+    wanted = typed(given, params.Recurring)
+    template = {
+        "name": wanted.method,
+        "args": None if wanted.args is None else rpc.load(wanted.args),
+        "priority": wanted.priority.value,
+        "dedupe": wanted.dedupe or None,
+        "max_retries": wanted.max_retries,
+        "retry_delay": wanted.retry_delay,
+        "backoff": wanted.backoff.value,
+        "retry_delay_max": wanted.retry_delay_max,
+        "timeout": wanted.timeout,
+    }
+    if not wanted.name:
+        raise RpcError(Code.BAD_REQUEST, "missing name")
+    entry = Schedule(
+        wanted.name, wanted.cron, wanted.timezone, wanted.overlap, wanted.missed, rpc.dump(template), 0.0, "", 0.0
+    )
+    ask(core, partial(recurring.schedule, entry, who=caller.who), caller, objects.schedule_object)
+
+
+def schedules(core: Core, given: Any, caller: Caller) -> None:
+    ask(core, recurring.schedules, caller, lambda found: [objects.schedule_object(one) for one in found])
+
+
+def unschedule(core: Core, given: Any, caller: Caller) -> None:
+    ask(core, partial(recurring.unschedule, typed(given, params.ByName).name), caller)
+
+
+def run_now(core: Core, given: Any, caller: Caller) -> None:
+    ask(core, partial(recurring.run_now, typed(given, params.ByName).name, who=caller.who), caller)
+
+
+# --- meta jobs ---
+
+
+def noop(core: Core, given: Any, caller: Caller) -> None:
+    caller.reply(None)
+
+
+def noopwait(core: Core, given: Any, caller: Caller) -> None:
     raise RpcError(Code.BAD_REQUEST, "noopwait waits as a job only: queue it with gearbox\\core::queue")
 
 
-def noopgo(core: Core, params: Any, reply: Reply, is_kept: bool) -> None:
-    id = steps.id_of(params.get("id") if isinstance(params, dict) else params)
-    if id is None:
-        raise RpcError(Code.BAD_REQUEST, "invalid job id")
-    core.ask(partial(steps.go, id), reply, is_kept=is_kept)
+def noopgo(core: Core, given: Any, caller: Caller) -> None:
+    ask(core, partial(life.go, _id(given)), caller)
 
 
-Method = Callable[[Core, Any, Reply, bool], None]
+Method = Callable[[Core, Any, Caller], None]
 METHODS: dict[str, Method] = {
     f"gearbox\\core::{method.__name__}": method
-    for method in (queue, watch, job_data, job_start, status, stats, noop, noopwait, noopgo)
-}
+    for method in (
+        queue, queue_many, cancel, retry, watch, job_data, job_start, alive, status, history, why, graph, stats,
+        methods, pause, resume, limit, schedule, schedules, unschedule, run_now, noop, noopwait, noopgo,
+    )
+}  # fmt: skip
 
 
 def dispatch(core: Core, call: Call) -> None:
@@ -330,7 +288,7 @@ def dispatch(core: Core, call: Call) -> None:
             call.reply(rpc.result(request.id, value))
 
     try:
-        METHODS[request.method](core, request.params, reply, is_notification)
+        METHODS[request.method](core, request.params, Caller(reply, is_notification, _who(request.meta), call))
     except RpcError as error:
         reply(error)
     except Exception as error:
@@ -346,33 +304,18 @@ def _as_answer(answer: str | RpcError) -> _Text | RpcError:
     return answer if isinstance(answer, RpcError) else _Text(answer)
 
 
-def status_object(job: Job) -> dict[str, Any]:
-    """The object that `gearbox\\core::status` shows, with the original's keys and order."""
-    value: dict[str, Any] = {
-        "id": job.id,
-        "method_name": job.method,
-        "arguments": rules.json_of(job.arguments),
-        "priority": job.priority.value,
-        "created": iso(job.created),
-        "updated": iso(job.updated),
-        "status": job.status.value,
-        "after_date": None if job.after_date is None else iso(job.after_date),
-        "after_id": job.after_id,
-        "before_id": job.before_id,
-        "completed": None if job.completed is None else iso(job.completed),
-        "retries": False,
-        "dedupe": job.dedupe,
-        "progress": False,
-        "data": rules.json_of(job.result_data),
-    }
-    if job.max_retries:
-        value["retries"] = {"n": job.retries, "max": job.max_retries, "delay": _short(job.retry_delay)}
-    if job.progress is not None:
-        assert job.progress_at is not None
-        value["progress"] = {"n": _short(job.progress), "updated": iso(job.progress_at)}
-    if job.see_other is not None:
-        value["see_other"] = job.see_other
-    return value
+def _who(meta: dict[str, Any]) -> str | None:
+    """Who calls, for the audit, as the caller says."""
+    who = meta.get("who")
+    return who[:WHO_LONGEST] if isinstance(who, str) and who and who.isprintable() else None
+
+
+def _id(given: Any) -> int:
+    """The id of a call that needs nothing else: `{"id": 7}`, or 7 or [7] itself."""
+    id = life.id_of(given.get("id") if isinstance(given, dict) else given)
+    if id is None:
+        raise RpcError(Code.BAD_REQUEST, "invalid job id")
+    return id
 
 
 def _reported_status(word: str | None) -> Status | None:
@@ -386,16 +329,3 @@ def _separator(append: Any) -> str | None:
     if append is None or append is False:
         return None
     return append if isinstance(append, str) else "\n"
-
-
-def _number(value: Any) -> float | None:
-    """A number from 0 up, or text of one; None for anything else."""
-    try:
-        number = None if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return number if number is not None and isfinite(number) and number >= 0 else None
-
-
-def _short(number: float) -> float:
-    return int(number) if number.is_integer() else number

@@ -14,9 +14,10 @@ from typing import Any, Protocol
 
 import attrs
 
-from gearbox.job import Action, Attempt, Facts, Job, NewJob, Status, Transition
+from gearbox.job import Action, Attempt, Control, Facts, Job, NewJob, Status, Transition
+from gearbox.recurrence import Schedule
 
-__all__ = ["Audit", "Batch", "Moment", "Result", "Step", "Store", "Tx", "open_store"]
+__all__ = ["Audit", "Batch", "Moment", "Node", "Result", "Step", "Store", "Tx", "open_store"]
 
 
 @attrs.frozen
@@ -27,6 +28,7 @@ class Moment:
     owner: str  # the id of this core
     since: float  # when Gearman was last reached anew; workers may still be coming back
     workers: Mapping[str, int] | None  # method -> workers; None while Gearman cannot be asked
+    chance: float = 0.5  # drawn at random, from 0 to 1; each job makes its own of it
 
 
 @attrs.frozen
@@ -45,7 +47,7 @@ class Batch:
     """One outcome for each step, in order: its `Result`, or the exception that it raised."""
 
     outcomes: Sequence[Result | Exception]
-    next_at: float = inf  # the earliest `next_at` of all jobs
+    next_at: float = inf  # the earliest `next_at` of all jobs and recurring entries
 
 
 @attrs.frozen
@@ -61,10 +63,25 @@ class Audit:
     who: str
 
 
+@attrs.frozen
+class Node:
+    """A job in the graph of those that refer to each other."""
+
+    id: int
+    method: str
+    status: Status
+    after_id: int | None
+    before_id: int | None
+    see_other: int | None
+    retry_of: int | None
+
+
 class Tx(Protocol):
     """An open transaction. Every read sees the writes before it."""
 
-    def insert(self, new: NewJob, status: Status, now: float, who: str) -> Job:
+    # --- jobs: changes ---
+
+    def insert(self, new: NewJob, status: Status, now: float, who: str, why: str = "queued") -> Job:
         """Store a new job with its first event."""
 
     def apply(self, job: Job, transition: Transition, now: float, who: str) -> Job:
@@ -74,14 +91,19 @@ class Tx(Protocol):
         transition that does not fit the status.
         """
 
-    def reschedule(self, job: Job, next_at: float | None) -> None:
-        """When the row wants to be looked at again; no change in the eyes of the audit."""
+    def open_date(self, job: Job) -> None:
+        """The date gate of a waiting job was found open and stays so; no change in the eyes of the audit."""
+
+    def join_pool(self, id: int, before_id: int) -> None:
+        """Give a job of this transaction its `before_id`, for a target that was stored after it."""
 
     def start_attempt(self, id: int, epoch: int, now: float, worker: str) -> bool:
         """Mark the attempt as started by a worker: True for exactly one caller."""
 
     def note(self, job: Job, now: float, why: str, who: str) -> None:
         """An event that changes no status, for the audit."""
+
+    # --- jobs: reads ---
 
     def job(self, id: int) -> Job | None: ...
 
@@ -91,7 +113,7 @@ class Tx(Protocol):
         """The job itself, or the one that it is at last a duplicate of."""
 
     def facts(self, id: int) -> Facts | None:
-        """Everything about a job but what Gearman knows (`workers`, `releases`)."""
+        """What the rows of a job and those around it say: all but workers, controls and `releases`."""
 
     def twin(self, dedupe: str) -> int | None:
         """The active job that has this dedupe."""
@@ -101,6 +123,24 @@ class Tx(Protocol):
 
     def dependents(self, id: int) -> tuple[int, ...]:
         """Who may move when the job ends: children and pool targets of it and of its duplicates, not started yet."""
+
+    def unfinished(self, id: int, limit: int) -> list[int]:
+        """Members of the job's pool that have not ended."""
+
+    def pool_results(self, id: int, limit: int) -> list[Job]:
+        """Members of the job's pool that are complete or duplicates, in order of id."""
+
+    def failed_members(self, id: int, limit: int) -> list[Job]:
+        """Members of the job's pool that failed or are duplicates, in order of id."""
+
+    def failed_dependents(self, id: int, limit: int) -> list[int]:
+        """Errored children and pool targets of the job and of its duplicates."""
+
+    def retry_of(self, id: int) -> Job | None:
+        """The job that took this one's place."""
+
+    def neighbours(self, id: int, limit: int) -> list[Node]:
+        """The job, and those that refer to it."""
 
     def attempt(self, id: int, epoch: int) -> Attempt | None: ...
 
@@ -122,6 +162,53 @@ class Tx(Protocol):
 
     def stats(self, method: str) -> dict[str, Any]:
         """The answer of `gearbox\\core::stats`."""
+
+    # --- methods ---
+
+    def control(self, method: str) -> Control | None:
+        """What an operator set for the method; no statement, for every claim asks."""
+
+    def controls(self) -> Mapping[str, Control]: ...
+
+    def set_control(self, method: str, control: Control, now: float, who: str) -> None: ...
+
+    def counts(self) -> dict[str, dict[Status, int]]:
+        """Jobs of each method in each status, ever."""
+
+    def active(self, method: str) -> int:
+        """How many jobs of the method are active now. O(1)."""
+
+    def ahead(self, job: Job, limit: int) -> int:
+        """How many held jobs come before this one, up to `limit`."""
+
+    def held(self, method: str, limit: int, above: tuple[int, int] = (-1, 0)) -> list[tuple[int, int]]:
+        """(rank, id) of the next held jobs, in the order in which they get their places."""
+
+    def hold(self, job: Job) -> None:
+        """A ready job waits for its method; no change in the eyes of the audit."""
+
+    # --- recurring entries ---
+
+    def schedule(self, name: str) -> Schedule | None: ...
+
+    def schedules(self) -> list[Schedule]: ...
+
+    def due_schedules(self, now: float, limit: int) -> list[str]: ...
+
+    def put_schedule(self, schedule: Schedule) -> None: ...
+
+    def drop_schedule(self, name: str) -> bool: ...
+
+    # --- pruning ---
+
+    def newest_before(self, at: float) -> int:
+        """An id above which no job is older than `at`; 0 if there is none."""
+
+    def prune(self, below: int, limit: int, before: Mapping[Status, float]) -> tuple[int, int | None]:
+        """Delete, of the next `limit` jobs under the id `below`, those that ended before their status's instant.
+
+        Never one that another refers to. Returns how many, and the id to go on below, None at the end.
+        """
 
 
 class Store(Protocol):

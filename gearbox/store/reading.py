@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from gearbox.job import ACTIVE, CURRENT, FAILED, TERMINAL, Attempt, Facts, Job, Pool, Status
-from gearbox.store import Audit
-from gearbox.store.rollups import Bucket, summary
+from gearbox.job import ACTIVE, CURRENT, FAILED, TERMINAL, Attempt, Control, Facts, Job, Pool, Status
+from gearbox.store import Audit, Node
+from gearbox.store.rollups import Bucket, Rollup, summary
 from gearbox.store.rows import JOB, STATUSES, attempt_of, iso, job_of, listed, micros
 
 __all__ = ["Execute", "Reading"]
@@ -29,7 +29,8 @@ SELECT_CURRENT = (
 SELECT_FACTS = f"""
 SELECT {JOB},
     EXISTS (SELECT 1 FROM gearbox_jobs m WHERE m.before_id = j.id AND m.status IN ({listed(CURRENT)})),
-    EXISTS (SELECT 1 FROM gearbox_jobs m WHERE m.before_id = j.id AND m.status IN ({listed(FAILED)})),
+    EXISTS (SELECT 1 FROM gearbox_jobs m WHERE m.before_id = j.id AND m.status IN ({listed(FAILED)})
+        AND NOT EXISTS (SELECT 1 FROM gearbox_jobs r WHERE r.retry_of = m.id)),
     EXISTS (SELECT 1 FROM gearbox_jobs m WHERE m.before_id = j.id AND m.status = 'duplicate')
 FROM gearbox_jobs j WHERE j.id = :id
 """
@@ -38,6 +39,18 @@ SELECT id FROM gearbox_jobs WHERE dedupe = :dedupe AND has_dedupe = 1 AND status
 """
 SELECT_POOL_DUPLICATES = """
 SELECT DISTINCT see_other FROM gearbox_jobs WHERE before_id = :id AND status = 'duplicate'
+"""
+SELECT_UNFINISHED = f"""
+SELECT id FROM gearbox_jobs WHERE before_id = :id AND status IN ({listed(CURRENT)}) ORDER BY id LIMIT :limit
+"""
+SELECT_RESULTS = f"""
+SELECT {JOB} FROM gearbox_jobs j WHERE j.before_id = :id AND j.status IN ('complete', 'duplicate')
+ORDER BY j.id LIMIT :limit
+"""
+SELECT_RETRY = f"SELECT {JOB} FROM gearbox_jobs j WHERE j.retry_of = :id"
+SELECT_FAILED_MEMBERS = f"""
+SELECT {JOB} FROM gearbox_jobs j WHERE j.before_id = :id AND j.status IN ({listed(FAILED)}, 'duplicate')
+ORDER BY j.id LIMIT :limit
 """
 SELECT_PREREQUISITES = """
 SELECT after_id FROM gearbox_jobs WHERE id = :id AND after_id IS NOT NULL
@@ -52,6 +65,19 @@ SELECT j.id FROM same JOIN gearbox_jobs j ON j.after_id = same.id WHERE j.status
 UNION SELECT t.id FROM same JOIN gearbox_jobs j ON j.id = same.id JOIN gearbox_jobs t ON t.id = j.before_id
 WHERE t.status IN ('ready', 'waiting')
 """
+SELECT_FAILED_DEPENDENTS = """
+WITH RECURSIVE same (id) AS (
+    SELECT CAST(:id AS INTEGER) UNION SELECT j.id FROM gearbox_jobs j JOIN same ON j.see_other = same.id
+)
+SELECT j.id FROM same JOIN gearbox_jobs j ON j.after_id = same.id WHERE j.status = 'errored'
+UNION SELECT t.id FROM same JOIN gearbox_jobs j ON j.id = same.id JOIN gearbox_jobs t ON t.id = j.before_id
+WHERE t.status = 'errored'
+LIMIT :limit
+"""
+SELECT_NEIGHBOURS = """
+SELECT id, method_name, status, after_id, before_id, see_other, retry_of FROM gearbox_jobs
+WHERE id = :id OR after_id = :id OR before_id = :id OR see_other = :id OR retry_of = :id LIMIT :limit
+"""
 SELECT_ATTEMPTS = """
 SELECT job_id, epoch, owner, claimed_at, started_at, ended_at, outcome, worker, error
 FROM gearbox_attempts WHERE job_id = :id
@@ -60,7 +86,11 @@ SELECT_EVENTS = """
 SELECT seq, at, from_status, to_status, epoch, why, who FROM gearbox_events WHERE job_id = :id ORDER BY seq
 """
 SELECT_DUE = "SELECT id FROM gearbox_jobs WHERE next_at <= :now ORDER BY next_at LIMIT :limit"
-SELECT_NEXT = "SELECT next_at FROM gearbox_jobs WHERE next_at IS NOT NULL ORDER BY next_at LIMIT 1"
+SELECT_NEXT = """
+SELECT min(next_at) FROM (
+    SELECT * FROM (SELECT next_at FROM gearbox_jobs WHERE next_at IS NOT NULL ORDER BY next_at LIMIT 1)
+    UNION ALL SELECT min(next_at) FROM gearbox_schedules)
+"""
 SELECT_IDS = f"""
 SELECT id FROM gearbox_jobs
 WHERE status = :status AND status IN ({listed(CURRENT)}) AND id > :above ORDER BY id LIMIT :limit
@@ -75,8 +105,11 @@ SELECT measure, jobs, total, squares FROM gearbox_measures WHERE method_name = :
 class Reading:
     """The half of `store.Tx` that changes nothing."""
 
-    def __init__(self, execute: Execute) -> None:
+    def __init__(self, execute: Execute, controls: dict[str, Control]) -> None:
         self._execute = execute
+        self._controls = controls  # by method; the store keeps them, for they are asked for with every claim
+        self.rollup = Rollup()  # what the current step adds to the statistics
+        self.batch = Rollup()  # what the steps before it added
 
     def job(self, id: int) -> Job | None:
         return self._one(SELECT_JOB, {"id": id})
@@ -135,6 +168,25 @@ class Reading:
                     todo.append(before)
         return False
 
+    def unfinished(self, id: int, limit: int) -> list[int]:
+        return [row[0] for row in self._execute(SELECT_UNFINISHED, {"id": id, "limit": limit}).fetchall()]
+
+    def pool_results(self, id: int, limit: int) -> list[Job]:
+        return [job_of(row) for row in self._execute(SELECT_RESULTS, {"id": id, "limit": limit}).fetchall()]
+
+    def failed_members(self, id: int, limit: int) -> list[Job]:
+        return [job_of(row) for row in self._execute(SELECT_FAILED_MEMBERS, {"id": id, "limit": limit}).fetchall()]
+
+    def failed_dependents(self, id: int, limit: int) -> list[int]:
+        return [row[0] for row in self._execute(SELECT_FAILED_DEPENDENTS, {"id": id, "limit": limit}).fetchall()]
+
+    def retry_of(self, id: int) -> Job | None:
+        return self._one(SELECT_RETRY, {"id": id})
+
+    def neighbours(self, id: int, limit: int) -> list[Node]:
+        rows = self._execute(SELECT_NEIGHBOURS, {"id": id, "limit": limit}).fetchall()
+        return [Node(row[0], row[1], STATUSES[row[2]], *row[3:]) for row in rows]
+
     def dependents(self, id: int) -> tuple[int, ...]:
         return tuple(row[0] for row in self._execute(SELECT_DEPENDENTS, {"id": id}).fetchall())
 
@@ -156,9 +208,9 @@ class Reading:
         return [row[0] for row in self._execute(SELECT_DUE, {"now": micros(now), "limit": limit}).fetchall()]
 
     def next_at(self) -> float | None:
-        """The earliest `next_at` of all jobs."""
-        row = self._execute(SELECT_NEXT, {}).fetchone()
-        return None if row is None else row[0] / 1e6
+        """The earliest `next_at` of all jobs and recurring entries."""
+        (at,) = self._execute(SELECT_NEXT, {}).fetchone()
+        return None if at is None else float(at / 1e6)
 
     def ids(self, statuses: Iterable[Status], above: int, limit: int) -> list[int]:
         found: list[int] = []

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from enum import Enum
 from typing import Any
 
 import attrs
 
-from gearbox.job import Attempt, Job, Outcome, Priority, Status
+from gearbox.job import Attempt, Backoff, Job, Outcome, Priority, Status
 
 __all__ = ["COLUMNS", "JOB", "STATUSES", "attempt_of", "iso", "job_of", "listed", "micros", "seconds", "value_of"]
 
@@ -41,12 +42,26 @@ COLUMNS = {
     "next_at": "next_at",
     "released": "released",
     "events": "events",
+    "backoff": "backoff",
+    "retry_delay_max": "retry_delay_max",
+    "timeout": "timeout",
+    "expires": "expires",
+    "opens_at": "opens_at",
+    "lease_at": "lease_at",
+    "stops_at": "stops_at",
+    "held": "held",
+    "retry_of": "retry_of",
+    "schedule": "schedule",
 }
-TIMES = {"created", "updated", "after_date", "completed", "progress_at", "ready_at", "claimed_at", "next_at"}
+TIMES = {
+    "created", "updated", "after_date", "completed", "progress_at", "ready_at", "claimed_at", "next_at", "expires",
+    "opens_at", "lease_at", "stops_at",
+}  # fmt: skip
 assert list(COLUMNS) == [field.name for field in attrs.fields(Job)]
 
 JOB = ", ".join(f"j.{column}" for column in COLUMNS.values())
 PRIORITIES = {priority.value: priority for priority in Priority}
+BACKOFFS = {backoff.value: backoff for backoff in Backoff}
 STATUSES = {status.value: status for status in Status}
 
 
@@ -83,7 +98,7 @@ def micros(at: float | None) -> int | None:
 def value_of(name: str, value: Any) -> Any:
     if name in TIMES:
         return micros(value)
-    return value.value if isinstance(value, Status) else value
+    return value.value if isinstance(value, Enum) else value
 
 
 def seconds(at: int | None) -> float | None:
@@ -93,12 +108,14 @@ def seconds(at: int | None) -> float | None:
 def job_of(row: Sequence[Any]) -> Job:
     (id, method, arguments, priority, created, updated, status, dedupe, has_dedupe, after_date, after_id, before_id,
      completed, retries, max_retries, retry_delay, progress, progress_at, result_data, owner, ready_at, claimed_at,
-     see_other, epoch, next_at, released, events) = row  # fmt: skip
+     see_other, epoch, next_at, released, events, backoff, retry_delay_max, timeout, expires, opens_at, lease_at,
+     stops_at, held, retry_of, schedule) = row  # fmt: skip
     return Job(
         id, method, arguments, PRIORITIES[priority], created / 1e6, updated / 1e6, STATUSES[status], dedupe,
         bool(has_dedupe), seconds(after_date), after_id, before_id, seconds(completed), retries, max_retries,
         retry_delay, progress, seconds(progress_at), result_data, owner, seconds(ready_at), seconds(claimed_at),
-        see_other, epoch, seconds(next_at), bool(released), events,
+        see_other, epoch, seconds(next_at), bool(released), events, BACKOFFS[backoff], retry_delay_max, timeout,
+        seconds(expires), seconds(opens_at), seconds(lease_at), seconds(stops_at), held, retry_of, schedule,
     )  # fmt: skip
 
 

@@ -11,8 +11,10 @@ from functools import cache
 import attrs
 
 from gearbox.errors import StoreBusy
-from gearbox.job import Job, NewJob, Status, Transition
-from gearbox.store.reading import Execute, Reading
+from gearbox.job import Job, NewJob, Status, Transition, earliest
+from gearbox.store.controls import Controls
+from gearbox.store.pruning import Pruning
+from gearbox.store.recurring import Recurring
 from gearbox.store.rollups import Rollup
 from gearbox.store.rows import COLUMNS, micros, value_of
 
@@ -21,10 +23,12 @@ __all__ = ["SqlTx"]
 INSERT_JOB = """
 INSERT INTO gearbox_jobs (
     method_name, arguments, priority, created, updated, status, dedupe, has_dedupe, after_date, after_id, before_id,
-    max_retries, retry_delay, ready_at, next_at, events, submit_token)
+    max_retries, retry_delay, ready_at, next_at, events, backoff, retry_delay_max, timeout, expires, opens_at, retry_of,
+    schedule, submit_token)
 VALUES (
     :method, :arguments, :priority, :now, :now, :status, :dedupe, :has_dedupe, :after_date, :after_id, :before_id,
-    :max_retries, :retry_delay, :ready_at, :after_date, 1, :submit_token)
+    :max_retries, :retry_delay, :ready_at, :next_at, 1, :backoff, :retry_delay_max, :timeout, :expires, :after_date,
+    :retry_of, :schedule, :submit_token)
 """
 INSERT_EVENT = """
 INSERT INTO gearbox_events (job_id, seq, at, from_status, to_status, epoch, why, who)
@@ -42,7 +46,10 @@ START_ATTEMPT = """
 UPDATE gearbox_attempts SET started_at = :now, worker = :worker
 WHERE job_id = :id AND epoch = :epoch AND started_at IS NULL AND outcome IS NULL
 """
-RESCHEDULE = "UPDATE gearbox_jobs SET next_at = :next_at WHERE id = :id AND status = :status AND epoch = :epoch"
+OPEN_DATE = """
+UPDATE gearbox_jobs SET opens_at = NULL, next_at = :next_at WHERE id = :id AND status = 'waiting' AND epoch = :epoch
+"""
+JOIN_POOL = "UPDATE gearbox_jobs SET before_id = :before_id WHERE id = :id AND before_id IS NULL"
 COUNT_EVENT = "UPDATE gearbox_jobs SET events = :seq WHERE id = :id AND events = :seq - 1"
 
 ADD_COUNT = """
@@ -62,15 +69,12 @@ DO UPDATE SET earliest = min(earliest, excluded.earliest), latest = max(latest, 
 """
 
 
-class SqlTx(Reading):
-    """`store.Tx` in SQL. `rollup` gathers what the current step adds to the statistics."""
+class SqlTx(Controls, Recurring, Pruning):
+    """`store.Tx` in SQL: what changes jobs, and all the rest by inheritance."""
 
-    def __init__(self, execute: Execute) -> None:
-        super().__init__(execute)
-        self.rollup = Rollup()
-
-    def insert(self, new: NewJob, status: Status, now: float, who: str) -> Job:
+    def insert(self, new: NewJob, status: Status, now: float, who: str, why: str = "queued") -> Job:
         ready_at = now if status is Status.READY else None
+        next_at = new.expires if status is Status.READY else earliest(new.after_date, new.expires)
         dedupe = str(uuid.uuid4()) if new.dedupe is None else new.dedupe
         row = {
             "method": new.method,
@@ -86,7 +90,14 @@ class SqlTx(Reading):
             "max_retries": new.max_retries,
             "retry_delay": new.retry_delay,
             "ready_at": micros(ready_at),
+            "backoff": new.backoff.value,
+            "retry_delay_max": new.retry_delay_max,
+            "timeout": new.timeout,
+            "expires": micros(new.expires),
+            "retry_of": new.retry_of,
+            "schedule": new.schedule,
             "submit_token": new.submit_token,
+            "next_at": micros(next_at),
         }
         id = self._execute(INSERT_JOB, row).lastrowid
         job = Job(
@@ -105,10 +116,17 @@ class SqlTx(Reading):
             max_retries=new.max_retries,
             retry_delay=new.retry_delay,
             ready_at=ready_at,
-            next_at=new.after_date,
+            next_at=next_at,
             events=1,
+            backoff=new.backoff,
+            retry_delay_max=new.retry_delay_max,
+            timeout=new.timeout,
+            expires=new.expires,
+            opens_at=new.after_date,
+            retry_of=new.retry_of,
+            schedule=new.schedule,
         )
-        self._event(job, None, now, "queued", who)
+        self._event(job, None, now, why, who)
         self.rollup.born(job)
         return job
 
@@ -120,13 +138,19 @@ class SqlTx(Reading):
             set |= {"owner": who, "claimed_at": now}
         if transition.status is Status.READY:
             set["ready_at"] = now
+        elif job.held is not None:
+            set["held"] = None
         if is_move:
             set["events"] = job.events + 1
+        changed = job.changed(set)
+        next_at = changed.look_at()
+        if next_at != job.next_at:
+            set["next_at"] = next_at
+            changed = changed.changed({"next_at": next_at})
         values = {name: value_of(name, value) for name, value in set.items()}
         where = {"where_id": job.id, "where_status": job.status.value, "where_epoch": job.epoch}
         if self._execute(_update(tuple(set)), values | where).rowcount != 1:
             raise StoreBusy(f"job {job.id} was changed by somebody else")
-        changed = attrs.evolve(job, **set)
         if "epoch" in set:
             self._open_attempt(changed, transition, now, who)
         elif transition.outcome is not None:
@@ -153,9 +177,12 @@ class SqlTx(Reading):
         self._execute(COUNT_EVENT, {"id": job.id, "seq": job.events + 1})
         self._event(attrs.evolve(job, events=job.events + 1), job.status, now, why, who)
 
-    def reschedule(self, job: Job, next_at: float | None) -> None:
-        row = {"id": job.id, "status": job.status.value, "epoch": job.epoch}
-        self._execute(RESCHEDULE, row | {"next_at": micros(next_at)})
+    def open_date(self, job: Job) -> None:
+        next_at = attrs.evolve(job, opens_at=None).look_at()
+        self._execute(OPEN_DATE, {"id": job.id, "epoch": job.epoch, "next_at": micros(next_at)})
+
+    def join_pool(self, id: int, before_id: int) -> None:
+        self._execute(JOIN_POOL, {"id": id, "before_id": before_id})
 
     def start_attempt(self, id: int, epoch: int, now: float, worker: str) -> bool:
         row = {"id": id, "epoch": epoch, "now": micros(now), "worker": worker}
@@ -169,8 +196,8 @@ class SqlTx(Reading):
         for (method, measure, bucket), sums in rollup.measures.items():
             row = {"method": method, "measure": measure, "bucket": bucket}
             self._execute(ADD_MEASURE, row | attrs.asdict(sums))
-        for method, (earliest, latest) in rollup.seen.items():
-            row = {"method": method, "earliest": micros(earliest), "latest": micros(latest)}
+        for method, (first, last) in rollup.seen.items():
+            row = {"method": method, "earliest": micros(first), "latest": micros(last)}
             self._execute(ADD_METHOD, row)
 
 

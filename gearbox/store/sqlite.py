@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from gearbox.errors import GearboxError, StoreBusy, StoreError, StoreFull
+from gearbox.job import Control
 from gearbox.store import Batch, Moment, Result, Step
 from gearbox.store.rollups import Rollup
 from gearbox.store.sql import SqlTx
@@ -34,6 +35,7 @@ class SqliteStore:
     def __init__(self, path: str) -> None:
         self.path = path
         self._lock = _lock(path)
+        self._controls: dict[str, Control] = {}
         try:
             self._connection = sqlite3.connect(
                 path, isolation_level=None, check_same_thread=False, cached_statements=256
@@ -62,6 +64,7 @@ class SqliteStore:
             "INSERT INTO gearbox_meta (name, value) VALUES ('database', ?) ON CONFLICT (name) DO NOTHING",
             (secrets.token_hex(4),),
         )
+        SqlTx(self._execute, self._controls).load_controls()
         self.database: str = execute("SELECT value FROM gearbox_meta WHERE name = 'database'").fetchone()[0]
 
     def close(self) -> None:
@@ -70,26 +73,25 @@ class SqliteStore:
 
     def run_batch(self, steps: Sequence[Step], moment: Moment) -> Batch:
         connection = self._connection
+        tx = SqlTx(self._execute, self._controls)
         try:
             connection.execute("BEGIN IMMEDIATE")
-            tx = SqlTx(self._execute)
-            rollup = Rollup()
-            outcomes = [self._run(step, tx, moment, rollup) for step in steps]
-            tx.flush(rollup)
+            outcomes = [self._run(step, tx, moment) for step in steps]
+            tx.flush(tx.batch)
             next_at = tx.next_at()
             connection.execute("COMMIT")
         except sqlite3.Error as error:
-            self._roll_back()
+            self._roll_back(tx)
             raise _translate(error, self.path) from error
         except BaseException:
-            self._roll_back()
+            self._roll_back(tx)
             raise
         return Batch(outcomes, inf if next_at is None else next_at)
 
     def _execute(self, statement: str, values: Mapping[str, Any]) -> sqlite3.Cursor:
         return self._connection.execute(statement, values)
 
-    def _run(self, step: Step, tx: SqlTx, moment: Moment, rollup: Rollup) -> Result | Exception:
+    def _run(self, step: Step, tx: SqlTx, moment: Moment) -> Result | Exception:
         """One step within its savepoint. Errors of the database are the batch's, all others the step's own."""
         execute = self._connection.execute
         execute("SAVEPOINT step")
@@ -101,15 +103,19 @@ class SqliteStore:
         except Exception as error:
             execute("ROLLBACK TO step")
             execute("RELEASE step")
+            if tx.is_control_changed:
+                tx.load_controls()
             return error
         execute("RELEASE step")
-        rollup.merge(tx.rollup)
+        tx.batch.merge(tx.rollup)
         return result
 
-    def _roll_back(self) -> None:
+    def _roll_back(self, tx: SqlTx) -> None:
         # SQLite has rolled back by itself after some errors (a full disk): asking again would be another error.
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
+        if tx.is_control_changed:
+            tx.load_controls()
 
 
 def migrate(connection: sqlite3.Connection, path: str) -> None:

@@ -11,12 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gearbox import rules
+from gearbox import answers, attempts, rules
 from gearbox.errors import RpcError
 from gearbox.job import (
     ACTIVE,
     CURRENT,
     TERMINAL,
+    Backoff,
+    Control,
     Ended,
     Event,
     Facts,
@@ -27,6 +29,7 @@ from gearbox.job import (
     Outcome,
     Pool,
     Priority,
+    Reason,
     Reported,
     Status,
     Transition,
@@ -85,14 +88,14 @@ GATES = [
     # facts, status, why
     (Facts(ready(), **WORKER), Status.RUNNING, "claimed"),
     (Facts(waiting(), **WORKER), Status.READY, "gates open"),
-    (Facts(waiting(next_at=NOW), **WORKER), Status.READY, "gates open"),
+    (Facts(waiting(opens_at=NOW), **WORKER), Status.READY, "gates open"),
     (Facts(waiting(after_id=3), after=Status.COMPLETE, **WORKER), Status.READY, "gates open"),
     (Facts(waiting(after_id=3), after=Status.ERRORED, **WORKER), Status.ERRORED, "after 3 errored"),
     (Facts(waiting(after_id=3), after=Status.INVALID, **WORKER), Status.ERRORED, "after 3 errored"),
-    (Facts(waiting(after_id=3, next_at=NOW + 9), after=Status.ERRORED), Status.ERRORED, "after 3 errored"),
+    (Facts(waiting(after_id=3, opens_at=NOW + 9), after=Status.ERRORED), Status.ERRORED, "after 3 errored"),
     (Facts(waiting(), pool=Pool(has_failed=True), **WORKER), Status.ERRORED, "pool errored"),
     (Facts(ready(), pool=Pool(has_failed=True), **WORKER), Status.ERRORED, "pool errored"),
-    (Facts(ready(), pool=Pool(is_unfinished=True), **WORKER), Status.WAITING, "before: the pool is not done"),
+    (Facts(ready(), pool=Pool(is_unfinished=True), **WORKER), Status.WAITING, "its pool is not done"),
     (Facts(ready(has_dedupe=True), twin=5, **WORKER), Status.DUPLICATE, "dedupe: 5 runs"),
     (Facts(ready(method=rules.NOOP)), Status.COMPLETE, "noop"),
     (Facts(ready(method=rules.NOOPWAIT)), Status.RUNNING, "noopwait"),
@@ -100,6 +103,12 @@ GATES = [
     (Facts(ready(method=rules.NOOPGO), releases=True), Status.COMPLETE, "noopgo"),
     (Facts(ready(), workers=0), Status.ERRORED, "no worker"),
     (Facts(ready(max_retries=1), workers=0), Status.WAITING, "no worker: retry"),
+    (Facts(ready(), control=Control(concurrency=2), active=1, **WORKER), Status.RUNNING, "claimed"),
+    (Facts(ready(has_dedupe=True), twin=5, control=Control(concurrency=0)), Status.DUPLICATE, "dedupe: 5 runs"),
+    (Facts(waiting(expires=NOW, opens_at=NOW + 9)), Status.ERRORED, "expired"),
+    (Facts(ready(expires=NOW), workers=None), Status.ERRORED, "expired"),
+    (Facts(ready(expires=NOW, retries=1), **WORKER), Status.RUNNING, "claimed"),  # a try has begun: it never expires
+    (Facts(ready(expires=NOW + 1), **WORKER), Status.RUNNING, "claimed"),
 ]
 
 
@@ -111,16 +120,22 @@ def test_check_moves(facts: Facts, status: Status, why: str) -> None:
 
 
 WAITS = [
-    (Facts(waiting(next_at=NOW + 1), **WORKER), ("date",), NOW + 1),
-    (Facts(waiting(after_id=3), after=Status.RUNNING, **WORKER), ("after 3",), inf),
-    (Facts(waiting(after_id=3), after=Status.WAITING, **WORKER), ("after 3",), inf),
-    (Facts(waiting(after_id=3), after=Status.MISSING, **WORKER), ("after 3",), inf),
-    (Facts(waiting(after_id=3, next_at=NOW + 2), after=Status.READY), ("after 3", "date"), NOW + 2),
+    (Facts(waiting(opens_at=NOW + 1), **WORKER), (Reason.DATE,), NOW + 1),
+    (Facts(waiting(opens_at=NOW + 1, retries=1), **WORKER), (Reason.RETRY,), NOW + 1),
+    (Facts(waiting(after_id=3), after=Status.RUNNING, **WORKER), (Reason.AFTER,), inf),
+    (Facts(waiting(after_id=3), after=Status.WAITING, **WORKER), (Reason.AFTER,), inf),
+    (Facts(waiting(after_id=3), after=Status.MISSING, **WORKER), (Reason.AFTER,), inf),
+    (Facts(waiting(after_id=3, opens_at=NOW + 2), after=Status.READY), (Reason.AFTER, Reason.DATE), NOW + 2),
     # a date that has passed wants no timer while another gate is closed
-    (Facts(waiting(after_id=3, next_at=NOW - 2), after=Status.READY), ("after 3",), inf),
-    (Facts(waiting(), pool=Pool(is_unfinished=True, has_failed=True)), ("before: the pool is not done",), inf),
-    (Facts(ready(), workers=None), ("Gearman cannot be reached",), inf),
-    (Facts(running(), **WORKER), ("is running",), inf),
+    (Facts(waiting(after_id=3, opens_at=NOW - 2), after=Status.READY), (Reason.AFTER,), inf),
+    (Facts(waiting(), pool=Pool(is_unfinished=True, has_failed=True)), (Reason.POOL,), inf),
+    (Facts(ready(), workers=None), (Reason.GEARMAN,), inf),
+    (Facts(ready(), workers=None, is_returning=True), (Reason.WORKERS,), inf),
+    (Facts(ready(), control=Control(is_paused=True), twin=5, **WORKER), (Reason.PAUSED,), inf),
+    (Facts(ready(), control=Control(concurrency=2), active=2, **WORKER), (Reason.LIMIT,), inf),
+    (Facts(ready(), control=Control(concurrency=2), active=1, ahead=1, **WORKER), (Reason.LIMIT,), inf),
+    (Facts(ready(), control=Control(concurrency=0), **WORKER), (Reason.LIMIT,), inf),
+    (Facts(running(), **WORKER), (Reason.STARTED,), inf),
 ]
 
 
@@ -131,7 +146,7 @@ def test_check_waits_and_says_why(facts: Facts, reasons: tuple[str, ...], until:
 
 def test_claim_opens_the_next_attempt_and_starts_it() -> None:
     transition = moved(rules.check(Facts(ready(epoch=4), workers=2), NOW))
-    assert transition.set == {"epoch": 5, "next_at": None}
+    assert transition.set == {"epoch": 5}
     assert transition.starts
     assert transition.outcome is None
 
@@ -175,7 +190,9 @@ NEWS = [
     (running(), Vanished(was_started=False, grace=60), Status.READY, Outcome.RELEASED),
     (running(), NoWorker(), Status.MISSING, None),
     (running(), Unsent(), Status.READY, Outcome.RELEASED),
-    (running(next_at=NOW), Lapsed(), Status.MISSING, None),
+    (running(lease_at=NOW), Lapsed(), Status.MISSING, None),
+    (running(stops_at=NOW, timeout=5.0), Lapsed(), Status.ERRORED, Outcome.TIMED_OUT),
+    (running(stops_at=NOW, timeout=5.0, max_retries=1), Lapsed(), Status.WAITING, Outcome.TIMED_OUT),
     (almost_done(), Reported(Status.COMPLETE, "1"), Status.COMPLETE, Outcome.COMPLETE),
     (almost_done(), Lapsed(), Status.MISSING, None),
     (missing(), Reported(Status.COMPLETE, "1"), Status.COMPLETE, Outcome.COMPLETE),
@@ -187,7 +204,7 @@ NEWS = [
 
 @pytest.mark.parametrize(("was", "event", "status", "outcome"), NEWS)
 def test_settle_moves(was: Job, event: Event, status: Status, outcome: Outcome | None) -> None:
-    transition = moved(rules.settle(was, event, NOW))
+    transition = moved(attempts.settle(was, event, NOW))
     assert (transition.status, transition.outcome) == (status, outcome)
     assert was.status in transition.expect
 
@@ -202,12 +219,12 @@ IGNORED = [
 
 @pytest.mark.parametrize(("was", "event"), IGNORED)
 def test_settle_ignores(was: Job, event: Event) -> None:
-    assert rules.settle(was, event, NOW) is None
+    assert attempts.settle(was, event, NOW) is None
 
 
 def test_retry_waits_at_least_the_floor() -> None:
-    transition = moved(rules.settle(running(max_retries=9, retry_delay=0.0), Ended(ERROR), NOW))
-    assert transition.set["next_at"] == NOW + 0.1
+    transition = moved(attempts.settle(running(max_retries=9, retry_delay=0.0), Ended(ERROR), NOW))
+    assert transition.set["opens_at"] == NOW + 0.1
     assert transition.set["retries"] == 1
 
 
@@ -224,12 +241,12 @@ APPENDS = [
 @pytest.mark.parametrize(("old", "new", "separator", "data"), APPENDS)
 def test_data_replaces_or_appends(old: str | None, new: str, separator: str | None, data: str) -> None:
     news = Reported(data=new, separator=separator)
-    assert moved(rules.settle(running(result_data=old), news, NOW)).set["result_data"] == data
+    assert moved(attempts.settle(running(result_data=old), news, NOW)).set["result_data"] == data
 
 
 def test_progress_of_an_unwatched_attempt_renews_its_lease() -> None:
-    transition = moved(rules.settle(running(next_at=NOW + 1), Reported(progress=3.0), NOW))
-    assert transition.set == {"progress": 3.0, "progress_at": NOW, "next_at": NOW + rules.LEASE}
+    transition = moved(attempts.settle(running(lease_at=NOW + 1), Reported(progress=3.0), NOW))
+    assert transition.set == {"progress": 3.0, "progress_at": NOW, "lease_at": NOW + attempts.LEASE}
 
 
 # --- properties ---
@@ -244,7 +261,12 @@ jobs = st.builds(
     epoch=st.integers(0, 3),
     retries=st.integers(0, 3),
     max_retries=st.integers(0, 3),
-    next_at=times,
+    opens_at=times,
+    lease_at=times,
+    stops_at=times,
+    timeout=st.just(5.0),
+    expires=times,
+    backoff=st.sampled_from(list(Backoff)),
     released=st.booleans(),
     after_id=st.one_of(st.none(), st.integers(1, 5)),
     result_data=st.one_of(st.none(), st.just('"x"'), st.just("not json")),
@@ -257,6 +279,9 @@ facts = st.builds(
     twin=st.one_of(st.none(), st.integers(1, 5)),
     workers=st.one_of(st.none(), st.integers(0, 3)),
     releases=st.booleans(),
+    control=st.builds(Control, st.booleans(), st.one_of(st.none(), st.integers(0, 3))),
+    active=st.integers(0, 3),
+    ahead=st.integers(0, 3),
 )
 events = st.one_of(
     st.just(Ended()),
@@ -296,7 +321,7 @@ def test_check_only_starts_what_may_start(facts: Facts) -> None:
 
 @given(jobs, events)
 def test_settle_keeps_terminal_jobs_and_the_retry_bound(was: Job, event: Event) -> None:
-    transition = rules.settle(was, event, NOW)
+    transition = attempts.settle(was, event, NOW)
     if was.status not in ACTIVE:
         assert transition is None
     if transition is None:
@@ -310,7 +335,9 @@ def test_settle_keeps_terminal_jobs_and_the_retry_bound(was: Job, event: Event) 
     # whatever still lives has a cause to move: a timer, Gearman's word, or somebody's noopgo
     timed = (Status.WAITING, Status.ALMOST_DONE, Status.MISSING)
     if transition.status in timed and transition.status is not was.status:
-        assert transition.set["next_at"] > NOW or isinstance(event, Vanished)
+        look_at = attrs.evolve(was, status=transition.status, **transition.set).look_at()
+        assert look_at is not None
+        assert look_at > NOW or isinstance(event, Vanished)
 
 
 @given(jobs)
@@ -364,5 +391,5 @@ ANSWERS = [
 
 @pytest.mark.parametrize(("status", "data", "expected"), ANSWERS)
 def test_answer(status: Status, data: str | None, expected: Any) -> None:
-    answer = rules.answer(job(status, result_data=data))
+    answer = answers.answer(job(status, result_data=data))
     assert (answer if isinstance(answer, str) else (answer.code, answer.message, answer.data)) == expected

@@ -11,9 +11,9 @@ from typing import Any
 import attrs
 import pytest
 
-from gearbox import steps
 from gearbox.errors import RpcError, StoreBusy, StoreError, StoreFull
 from gearbox.job import Ended, NewJob, Outcome, Recheck, Reported, Start, Status, Tell, Transition
+from gearbox.steps import life
 from gearbox.store import Moment, Result, Store, Tx, open_store
 
 NOW = 1_800_000_000.0
@@ -39,7 +39,7 @@ def run(store: Store, step: Any, now: float = NOW, workers: dict[str, int] | Non
 
 
 def queue(store: Store, now: float = NOW, workers: dict[str, int] | None = WORKERS, **fields: Any) -> Result:
-    return run(store, partial(steps.queue, NewJob(**({"method": "a::b"} | fields))), now, workers)
+    return run(store, partial(life.queue, NewJob(**({"method": "a::b"} | fields))), now, workers)
 
 
 def read(store: Store, question: Any) -> Any:
@@ -47,11 +47,11 @@ def read(store: Store, question: Any) -> Any:
 
 
 def complete(store: Store, id: int, now: float = NOW, data: str = "1") -> Result:
-    return run(store, partial(steps.report, id, None, Reported(Status.COMPLETE, data)), now)
+    return run(store, partial(life.report, id, None, Reported(Status.COMPLETE, data)), now)
 
 
 def fail(store: Store, id: int, now: float = NOW) -> Result:
-    return run(store, partial(steps.report, id, None, Reported(Status.ERRORED, '"no"')), now)
+    return run(store, partial(life.report, id, None, Reported(Status.ERRORED, '"no"')), now)
 
 
 def status(store: Store, id: int) -> Status:
@@ -70,7 +70,7 @@ def looked_at(store: Store, result: Result, now: float = NOW) -> list[Any]:
         action = todo.pop(0)
         if isinstance(action, Recheck):
             for id in action.ids:
-                todo += run(store, partial(steps.look, id), now).actions
+                todo += run(store, partial(life.look, id), now).actions
         else:
             others.append(action)
     raise AssertionError("rechecks without end")
@@ -94,7 +94,7 @@ def test_a_job_is_stored_claimed_and_started_in_one_step(store: Store) -> None:
 def test_every_change_has_its_event_without_a_gap(store: Store) -> None:
     id = queue(store, max_retries=1, retry_delay=2).value
     fail(store, id, NOW + 1)
-    run(store, partial(steps.look, id), NOW + 4)
+    run(store, partial(life.look, id), NOW + 4)
     complete(store, id, NOW + 5)
     audit = read(store, lambda tx: tx.audit(id))
     assert [event.seq for event in audit] == list(range(1, len(audit) + 1))
@@ -125,7 +125,7 @@ def test_a_step_that_raises_leaves_no_trace_and_spares_its_neighbours(store: Sto
         tx.insert(NewJob("x::lost"), Status.READY, moment.now, "core")
         raise RpcError(400, "no")
 
-    good = partial(steps.queue, NewJob("a::b"))
+    good = partial(life.queue, NewJob("a::b"))
     first, second, third = store.run_batch([good, broken, good], moment()).outcomes
     assert isinstance(second, RpcError)
     assert isinstance(first, Result)
@@ -161,9 +161,9 @@ def test_ids_are_never_used_twice(store: Store, tmp_path: Path) -> None:
 def test_late_and_foreign_results_change_nothing(store: Store) -> None:
     id = queue(store, max_retries=1, retry_delay=0).value
     fail(store, id)
-    run(store, partial(steps.look, id), NOW + 1)
+    run(store, partial(life.look, id), NOW + 1)
     assert status(store, id) is Status.RUNNING
-    late = partial(steps.report, id, 1, Reported(Status.COMPLETE, '"of the first attempt"'))
+    late = partial(life.report, id, 1, Reported(Status.COMPLETE, '"of the first attempt"'))
     assert run(store, late).actions == ()
     assert status(store, id) is Status.RUNNING
     complete(store, id, data='"right"')
@@ -177,11 +177,11 @@ def test_late_and_foreign_results_change_nothing(store: Store) -> None:
 
 def test_only_one_worker_may_start_an_attempt(store: Store) -> None:
     id = queue(store).value
-    assert run(store, partial(steps.job_start, id, 1, "w1")).value is True
-    assert run(store, partial(steps.job_start, id, 1, "w2")).value is False
-    assert run(store, partial(steps.job_start, id, 2, "w1")).value is False
+    assert run(store, partial(life.job_start, id, 1, "w1")).value is True
+    assert run(store, partial(life.job_start, id, 1, "w2")).value is False
+    assert run(store, partial(life.job_start, id, 2, "w1")).value is False
     complete(store, id)
-    assert run(store, partial(steps.job_start, id, 1, "w1")).value is False
+    assert run(store, partial(life.job_start, id, 1, "w1")).value is False
 
 
 # --- gates ---
@@ -191,14 +191,14 @@ def test_a_date_holds_a_job_until_it_has_come(store: Store) -> None:
     result = queue(store, after_date=NOW + 5)
     assert result.actions == []
     assert store.run_batch([], moment()).next_at == NOW + 5
-    assert run(store, steps.due, NOW + 4.9).actions == []
-    assert looked_at(store, run(store, steps.due, NOW + 5), NOW + 5)[0].job.id == result.value
+    assert run(store, life.due, NOW + 4.9).actions == []
+    assert looked_at(store, run(store, life.due, NOW + 5), NOW + 5)[0].job.id == result.value
 
 
 def test_a_clock_that_steps_back_does_not_close_a_gate(store: Store) -> None:
     parent = queue(store).value
     id = queue(store, after_date=NOW + 5, after_id=parent).value
-    run(store, partial(steps.look, id), NOW + 6)
+    run(store, partial(life.look, id), NOW + 6)
     assert store.run_batch([], moment()).next_at == float("inf")
     assert [type(action) for action in looked_at(store, complete(store, parent, NOW - 100), NOW - 100)] == [Tell, Start]
 
@@ -226,7 +226,7 @@ def test_a_child_waits_while_its_parent_retries(store: Store) -> None:
     child = queue(store, after_id=parent).value
     assert looked_at(store, fail(store, parent)) == []
     assert status(store, child) is Status.WAITING
-    run(store, partial(steps.look, parent), NOW + 2)
+    run(store, partial(life.look, parent), NOW + 2)
     looked_at(store, fail(store, parent, NOW + 2))
     assert status(store, child) is Status.ERRORED
 
@@ -234,7 +234,7 @@ def test_a_child_waits_while_its_parent_retries(store: Store) -> None:
 def test_a_pool_holds_its_target_until_all_are_done(store: Store) -> None:
     target = queue(store, after_date=NOW + 1).value
     pool = [queue(store, before_id=target).value for _ in range(3)]
-    looked_at(store, run(store, steps.due, NOW + 2), NOW + 2)
+    looked_at(store, run(store, life.due, NOW + 2), NOW + 2)
     for id in pool:
         assert status(store, target) is Status.WAITING
         looked_at(store, complete(store, id))
@@ -264,7 +264,7 @@ def test_a_dedupe_that_runs_makes_a_duplicate(store: Store) -> None:
     first = queue(store, dedupe="D").value
     second = queue(store, dedupe="D").value
     assert status(store, second) is Status.DUPLICATE
-    assert run(store, partial(steps.watch, second)).value.id == first
+    assert run(store, partial(life.watch, second)).value.id == first
     child = queue(store, after_id=second).value
     assert status(store, child) is Status.WAITING
     looked_at(store, complete(store, first))
@@ -276,7 +276,7 @@ def test_a_duplicate_in_a_pool_counts_as_its_original(store: Store) -> None:
     original = queue(store, dedupe="D").value
     target = queue(store, after_date=NOW + 1).value
     queue(store, before_id=target, dedupe="D")
-    looked_at(store, run(store, steps.due, NOW + 2), NOW + 2)
+    looked_at(store, run(store, life.due, NOW + 2), NOW + 2)
     assert status(store, target) is Status.WAITING
     looked_at(store, complete(store, original))
     assert status(store, target) is Status.RUNNING
@@ -302,9 +302,9 @@ def test_no_worker_fails_at_once_but_not_while_workers_come_back(store: Store) -
     assert status(store, queue(store, workers={}).value) is Status.ERRORED
     id = queue(store, workers=None).value
     after_restart = Moment(NOW + 5, "core", since=NOW + 1, workers={})
-    store.run_batch([partial(steps.look, id)], after_restart)
+    store.run_batch([partial(life.look, id)], after_restart)
     assert status(store, id) is Status.READY
-    store.run_batch([partial(steps.look, id)], attrs.evolve(after_restart, now=NOW + 1 + steps.RETURN_GRACE))
+    store.run_batch([partial(life.look, id)], attrs.evolve(after_restart, now=NOW + 1 + life.RETURN_GRACE))
     assert status(store, id) is Status.ERRORED
 
 
@@ -325,9 +325,9 @@ def test_noopwait_and_noopgo(store: Store) -> None:
 
 def test_a_noopgo_before_its_noopwait_runs_is_remembered(store: Store) -> None:
     wait = queue(store, method="gearbox\\core::noopwait", after_date=NOW + 5).value
-    assert run(store, partial(steps.go, wait)).value is True
-    assert run(store, partial(steps.go, wait)).value is False
-    looked_at(store, run(store, steps.due, NOW + 5), NOW + 5)
+    assert run(store, partial(life.go, wait)).value is True
+    assert run(store, partial(life.go, wait)).value is False
+    looked_at(store, run(store, life.due, NOW + 5), NOW + 5)
     assert status(store, wait) is Status.COMPLETE
 
 
@@ -336,10 +336,10 @@ def test_a_noopgo_before_its_noopwait_runs_is_remembered(store: Store) -> None:
 
 def test_recovery_releases_what_never_started_and_waits_for_the_rest(store: Store) -> None:
     started, fresh, done = (queue(store).value for _ in range(3))
-    run(store, partial(steps.job_start, started, 1, "w"))
-    run(store, partial(steps.settle, done, 1, Ended()))
+    run(store, partial(life.job_start, started, 1, "w"))
+    run(store, partial(life.settle, done, 1, Ended()))
     wait = queue(store, method="gearbox\\core::noopwait").value
-    result = run(store, partial(steps.recover, 60.0, 0), NOW + 1)
+    result = run(store, partial(life.recover, 60.0, 0), NOW + 1)
     assert [status(store, id) for id in (started, fresh, done, wait)] == [
         Status.MISSING,
         Status.READY,
@@ -349,9 +349,9 @@ def test_recovery_releases_what_never_started_and_waits_for_the_rest(store: Stor
     (start,) = looked_at(store, result, NOW + 1)
     assert (start.job.id, start.job.epoch) == (fresh, 2)
     # a sign of life, and then the result, of the attempt from before
-    run(store, partial(steps.report, started, 1, Reported()), NOW + 30)
+    run(store, partial(life.report, started, 1, Reported()), NOW + 30)
     assert status(store, started) is Status.RUNNING
-    run(store, partial(steps.report, started, 1, Reported(Status.COMPLETE, "1")), NOW + 40)
+    run(store, partial(life.report, started, 1, Reported(Status.COMPLETE, "1")), NOW + 40)
     assert status(store, started) is Status.COMPLETE
 
 
@@ -438,10 +438,10 @@ def test_a_full_disk_stores_nothing_and_is_over_when_there_is_room(tmp_path: Pat
     connection.execute(f"PRAGMA max_page_count = {pages}")
     large = NewJob("a::b", arguments='"' + "x" * 100_000 + '"')
     with pytest.raises(StoreFull):
-        store.run_batch([partial(steps.queue, NewJob("a::b")), partial(steps.queue, large)], moment())
+        store.run_batch([partial(life.queue, NewJob("a::b")), partial(life.queue, large)], moment())
     connection.execute("PRAGMA max_page_count = 1000000")
     assert [job.id for job in read(store, lambda tx: tx.current(10))] == [id]
-    assert run(store, partial(steps.queue, large)).value > id
+    assert run(store, partial(life.queue, large)).value > id
     store.close()
 
 

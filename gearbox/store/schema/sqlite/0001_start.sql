@@ -34,6 +34,16 @@ CREATE TABLE gearbox_jobs (
     next_at INTEGER,
     released INTEGER NOT NULL DEFAULT 0,
     events INTEGER NOT NULL DEFAULT 0,
+    backoff TEXT NOT NULL DEFAULT 'fixed' CHECK (backoff IN ('fixed', 'exponential')),
+    retry_delay_max REAL NOT NULL DEFAULT 3600,
+    timeout REAL,
+    expires INTEGER,
+    opens_at INTEGER, -- next_at is the earliest of expires and these three, of those that count in the status
+    lease_at INTEGER,
+    stops_at INTEGER,
+    held INTEGER, -- rank of the priority of a ready job that its method's pause or limit holds back
+    retry_of INTEGER REFERENCES gearbox_jobs (id) ON DELETE RESTRICT,
+    schedule TEXT,
     submit_token TEXT
 );
 
@@ -46,6 +56,8 @@ CREATE UNIQUE INDEX gearbox_jobs_dedupe ON gearbox_jobs (dedupe)
 CREATE INDEX gearbox_jobs_after ON gearbox_jobs (after_id) WHERE after_id IS NOT NULL;
 CREATE INDEX gearbox_jobs_before ON gearbox_jobs (before_id, status) WHERE before_id IS NOT NULL;
 CREATE INDEX gearbox_jobs_see_other ON gearbox_jobs (see_other) WHERE see_other IS NOT NULL;
+CREATE INDEX gearbox_jobs_held ON gearbox_jobs (method_name, held, id) WHERE held IS NOT NULL;
+CREATE UNIQUE INDEX gearbox_jobs_retry_of ON gearbox_jobs (retry_of) WHERE retry_of IS NOT NULL;
 CREATE UNIQUE INDEX gearbox_jobs_token ON gearbox_jobs (submit_token) WHERE submit_token IS NOT NULL;
 
 CREATE TABLE gearbox_attempts (
@@ -56,7 +68,8 @@ CREATE TABLE gearbox_attempts (
     started_at INTEGER,
     ended_at INTEGER,
     outcome TEXT CHECK (outcome IN (
-        'complete', 'errored', 'worker_failed', 'no_worker', 'missing', 'released', 'refused', 'cancelled')),
+        'complete', 'errored', 'worker_failed', 'no_worker', 'missing', 'released', 'refused', 'cancelled',
+        'timed_out')),
     worker TEXT,
     error TEXT,
     PRIMARY KEY (job_id, epoch)
@@ -92,6 +105,33 @@ CREATE TABLE gearbox_counts (
     jobs INTEGER NOT NULL,
     PRIMARY KEY (method_name, status)
 ) WITHOUT ROWID;
+
+-- What operators have set for a method. A row for those only that something was set for.
+CREATE TABLE gearbox_controls (
+    method_name TEXT PRIMARY KEY,
+    is_paused INTEGER NOT NULL DEFAULT 0,
+    concurrency INTEGER,
+    updated INTEGER NOT NULL,
+    who TEXT NOT NULL
+) WITHOUT ROWID;
+
+-- Recurring jobs: what to queue (params of queue, as JSON), and when next.
+CREATE TABLE gearbox_schedules (
+    name TEXT PRIMARY KEY,
+    cron TEXT NOT NULL,
+    timezone TEXT NOT NULL,
+    overlap TEXT NOT NULL CHECK (overlap IN ('skip', 'queue', 'allow')),
+    missed TEXT NOT NULL CHECK (missed IN ('skip', 'once', 'all')),
+    template TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    who TEXT NOT NULL,
+    next_at INTEGER NOT NULL,
+    last_at INTEGER,
+    last_job INTEGER REFERENCES gearbox_jobs (id) ON DELETE SET NULL,
+    waiting INTEGER NOT NULL DEFAULT 0 -- runs that are due, but wait for the one before them to end
+) WITHOUT ROWID;
+CREATE INDEX gearbox_schedules_due ON gearbox_schedules (next_at);
+CREATE INDEX gearbox_schedules_last_job ON gearbox_schedules (last_job) WHERE last_job IS NOT NULL;
 
 -- A histogram for each measure ('completion', 'wait', 'run' in seconds; 'retries').
 CREATE TABLE gearbox_measures (

@@ -1,8 +1,7 @@
-"""What one transaction does: load what a rule needs to know, ask it, apply its answer, say what follows.
+"""The life of a job: it is queued, looked at, started, reported on, ended.
 
-A step is called with an open transaction and the moment, and never does anything else: no clock, no Gearman, no
-waiting. The core runs steps in batches and performs their actions after the commit. Here is also the only place where
-one job's change moves another in the same transaction: a target that joins a pool's wait, a noopwait that is let go.
+Here is also the only place where one job's change moves another in the same transaction: a target that joins a pool's
+wait, a noopwait that is let go.
 """
 
 from __future__ import annotations
@@ -12,18 +11,21 @@ from typing import Any
 
 import attrs
 
-from gearbox import rpc, rules
+from gearbox import attempts, inputs, rpc, rules
 from gearbox.errors import Code, RpcError
 from gearbox.job import (
     ACTIVE,
     TERMINAL,
     Action,
+    Control,
     Event,
     Facts,
+    Fire,
     Job,
     Lapsed,
     NewJob,
     Pool,
+    Reason,
     Recheck,
     Reported,
     Start,
@@ -36,7 +38,16 @@ from gearbox.job import (
 from gearbox.store import Moment, Result, Tx
 
 __all__ = [
+    "DUE_LIMIT",
+    "RETURN_GRACE",
+    "Stranded",
+    "advance",
+    "alive",
+    "begin",
+    "cancel",
+    "decide",
     "due",
+    "facts_of",
     "go",
     "id_of",
     "job_start",
@@ -45,8 +56,6 @@ __all__ = [
     "recover",
     "report",
     "settle",
-    "stats",
-    "status",
     "stranded",
     "sweep",
     "vanish",
@@ -55,10 +64,19 @@ __all__ = [
 
 DUE_LIMIT = 256  # jobs a due timer takes into one batch; the next batch takes the next
 RETURN_GRACE = 15.0  # s in which workers come back after a restart: their longest pause between tries is 10 s + 15 %
-STATUS_LIMIT = 10_000  # current jobs that `status` lists
+GOLDEN = 0.6180339887498949  # spreads the chance of a batch over its jobs
 
 
-def queue(new: NewJob, tx: Tx, moment: Moment) -> Result:
+@attrs.frozen
+class Stranded:
+    """Running jobs that Gearman should be asked about."""
+
+    without_worker: list[Job]  # nobody offers their method any more
+    without_clock: list[Job]  # they have a timeout, and no worker has asked leave to start them
+    above: int | None  # go on above this id; None at the end
+
+
+def queue(new: NewJob, tx: Tx, moment: Moment, who: str | None = None, why: str = "queued") -> Result:
     """Store a new job, and start it if nothing holds it back. The value is its id."""
     if new.submit_token is not None:
         known = tx.job_of_token(new.submit_token)
@@ -68,14 +86,14 @@ def queue(new: NewJob, tx: Tx, moment: Moment) -> Result:
     target = None if new.before_id is None else tx.job(new.before_id)
     is_cycle = parent is not None and target is not None and tx.waits_for(parent.id, target.id)
     initial = rules.admit(new, parent, target, is_cycle)
-    job = tx.insert(new, initial, moment.now, moment.owner)
+    job = tx.insert(new, initial, moment.now, who or moment.owner, why)
 
-    actions = [] if target is None else _advance(tx, moment, target.id)
+    actions = [] if target is None else advance(tx, moment, target.id)
     # Nobody can refer to an id that was not known until now, so its pool is empty.
     original = None if parent is None else tx.resolve(parent.id)
     twin = tx.twin(job.dedupe) if job.has_dedupe else None
     facts = Facts(job, None if original is None else original.status, Pool(), twin)
-    actions += _decide(tx, moment, facts)
+    actions += decide(tx, moment, facts)
     return Result(job.id, actions)
 
 
@@ -85,16 +103,17 @@ def look(id: int, tx: Tx, moment: Moment) -> Result:
     if job is None or job.status in TERMINAL:
         return Result()
     if job.status not in ACTIVE:
-        return Result(actions=_advance(tx, moment, id))
+        return Result(actions=advance(tx, moment, id))
     if job.next_at is not None and job.next_at <= moment.now:
         return Result(actions=_settle(tx, moment, job, Lapsed()))
     return Result()
 
 
 def due(tx: Tx, moment: Moment) -> Result:
-    """Which jobs have a timer that has come."""
+    """Which jobs and recurring entries have a timer that has come."""
     ids = tx.due(moment.now, DUE_LIMIT)
-    return Result(actions=[Recheck(tuple(ids))] if ids else [])
+    actions: list[Action] = [Recheck(tuple(ids))] if ids else []
+    return Result(actions=actions + [Fire(name) for name in tx.due_schedules(moment.now, DUE_LIMIT)])
 
 
 def sweep(statuses: Sequence[Status], above: int, tx: Tx, moment: Moment) -> Result:
@@ -121,10 +140,20 @@ def vanish(id: int, epoch: int, grace: float, tx: Tx, moment: Moment) -> Result:
 
 
 def stranded(above: int, tx: Tx, moment: Moment) -> Result:
-    """Running jobs for whose method no worker is left, among the next: ([jobs], id to go on above or None)."""
+    """`Stranded` among the next running jobs."""
     ids = tx.ids((Status.RUNNING,), above, DUE_LIMIT)
-    jobs = [job for job in tx.jobs(ids) if job.next_at is None and _workers(moment, job) == 0]
-    return Result((jobs, ids[-1] if len(ids) == DUE_LIMIT else None))
+    jobs = [job for job in tx.jobs(ids) if job.method != rules.NOOPWAIT and job.lease_at is None]
+    without_worker = [job for job in jobs if _workers(moment, job)[0] == 0]
+    without_clock = [job for job in jobs if job.timeout is not None and job.stops_at is None]
+    return Result(Stranded(without_worker, without_clock, ids[-1] if len(ids) == DUE_LIMIT else None))
+
+
+def begin(id: int, epoch: int, tx: Tx, moment: Moment) -> Result:
+    """A worker that asks no leave has the attempt: its time is counted from now on."""
+    job = tx.job(id)
+    if job is None or job.status is not Status.RUNNING or job.epoch != epoch:
+        return Result()
+    return Result(actions=_perhaps(tx, moment, job, attempts.begin(job, moment.now)))
 
 
 def report(id: int, epoch: int | None, news: Reported, tx: Tx, moment: Moment) -> Result:
@@ -148,8 +177,29 @@ def job_start(id: int, epoch: int, worker: str, tx: Tx, moment: Moment) -> Resul
         return Result(False)
     if not tx.start_attempt(id, epoch, moment.now, worker):
         return Result(False)
-    found = rules.revive(job, moment.now)
-    return Result(True, [] if found is None else _change(tx, moment, job, found)[1])
+    return Result(True, _perhaps(tx, moment, job, attempts.begin(job, moment.now)))
+
+
+def alive(id: int, epoch: int, tx: Tx, moment: Moment) -> Result:
+    """A worker asks whether to go on with an attempt; False: it must stop."""
+    job = tx.job(id)
+    if job is None:
+        return Result(False)
+    is_wanted, renewed = attempts.alive(job, epoch, moment.now)
+    return Result(is_wanted, _perhaps(tx, moment, job, renewed))
+
+
+def cancel(id: int, reason: str | None, tx: Tx, moment: Moment, who: str | None = None) -> Result:
+    """End a job that nobody wants any more; False if it had ended already, which is noted."""
+    who = who or moment.owner
+    job = tx.job(id)
+    if job is None:
+        raise RpcError(Code.NOT_FOUND, "no such job")
+    cancelled = rules.cancel(job, reason, moment.now)
+    if cancelled is None:
+        tx.note(job, moment.now, "cancel came too late", who)
+        return Result(False)
+    return Result(True, _change(tx, moment, job, cancelled, who)[1])
 
 
 def go(id: int, tx: Tx, moment: Moment) -> Result:
@@ -164,15 +214,6 @@ def go(id: int, tx: Tx, moment: Moment) -> Result:
 def watch(id: int, tx: Tx, moment: Moment) -> Result:
     """The job to wait for: `id`, or what it is a duplicate of. None if there is none."""
     return Result(tx.resolve(id))
-
-
-def status(ids: Sequence[int], tx: Tx, moment: Moment) -> Result:
-    """These jobs in order of id; without ids the current ones, newest first."""
-    return Result(tx.jobs(ids) if ids else tx.current(STATUS_LIMIT))
-
-
-def stats(method: str, tx: Tx, moment: Moment) -> Result:
-    return Result(tx.stats(method))
 
 
 def recover(grace: float, above: int, tx: Tx, moment: Moment) -> Result:
@@ -191,25 +232,43 @@ def recover(grace: float, above: int, tx: Tx, moment: Moment) -> Result:
 # --- applying what the rules say ---
 
 
-def _advance(tx: Tx, moment: Moment, id: int) -> list[Action]:
-    facts = tx.facts(id)
-    return [] if facts is None else _decide(tx, moment, facts)
-
-
-def _decide(tx: Tx, moment: Moment, facts: Facts) -> list[Action]:
+def advance(tx: Tx, moment: Moment, id: int) -> list[Action]:
     """Take a job that has not started as far as it goes now."""
-    facts = attrs.evolve(facts, workers=_workers(moment, facts.job))
+    facts = tx.facts(id)
+    return [] if facts is None else decide(tx, moment, facts, is_new=False)
+
+
+def facts_of(tx: Tx, moment: Moment, facts: Facts) -> Facts:
+    """What the rows of a job say, completed by what is known of its method."""
+    job = facts.job
+    workers, is_returning = _workers(moment, job)
+    known: dict[str, Any] = {"workers": workers, "is_returning": is_returning}
+    control = tx.control(job.method)
+    if control is not None:
+        known["control"] = control
+        if control.concurrency is not None:
+            active = tx.active(job.method)
+            known |= {"active": active, "ahead": tx.ahead(job, max(control.concurrency - active, 1))}
+    return attrs.evolve(facts, **known)
+
+
+def decide(tx: Tx, moment: Moment, facts: Facts, is_new: bool = True) -> list[Action]:
+    """`advance` for facts that are known. A job that `is_new` in this transaction has no pool."""
+    facts = facts_of(tx, moment, facts)
     target = _release_target(tx, facts.job)
     if target is not None:
         facts = attrs.evolve(facts, releases=rules.go(target, moment.now) is not None)
     actions: list[Action] = []
     while True:
-        decision = rules.check(facts, moment.now)
+        decision = rules.check(facts, moment.now, _chance(moment, facts.job))
         if isinstance(decision, Waiting):
-            if facts.job.next_at is not None and facts.job.next_at <= moment.now:
-                tx.reschedule(facts.job, None)  # the date gate is open, and stays open
+            job = facts.job
+            if job.status is Status.WAITING and job.opens_at is not None and job.opens_at <= moment.now:
+                tx.open_date(job)
+            elif job.held is None and (Reason.PAUSED in decision.reasons or Reason.LIMIT in decision.reasons):
+                tx.hold(job)
             return actions
-        job, follow = _change(tx, moment, facts.job, decision)
+        job, follow = _change(tx, moment, facts.job, decision, is_new=is_new)
         actions += follow
         if job.method == rules.NOOPGO and job.status is Status.COMPLETE and target is not None:
             actions += go(target.id, tx, moment).actions
@@ -219,7 +278,7 @@ def _decide(tx: Tx, moment: Moment, facts: Facts) -> list[Action]:
 
 
 def _settle(tx: Tx, moment: Moment, job: Job, event: Event) -> list[Action]:
-    transition = rules.settle(job, event, moment.now)
+    transition = attempts.settle(job, event, moment.now, _chance(moment, job))
     if transition is None:
         return []
     changed, actions = _change(tx, moment, job, transition)
@@ -233,32 +292,68 @@ def _vanished(tx: Tx, job: Job, grace: float) -> Vanished:
     return Vanished(was_started=attempt is not None and attempt.started_at is not None, grace=grace)
 
 
-def _change(tx: Tx, moment: Moment, job: Job, transition: Transition) -> tuple[Job, list[Action]]:
-    """Apply a transition; what follows from it for Gearman, watchers and dependents."""
-    changed = tx.apply(job, transition, moment.now, moment.owner)
+def _perhaps(tx: Tx, moment: Moment, job: Job, transition: Transition | None) -> list[Action]:
+    return [] if transition is None else _change(tx, moment, job, transition)[1]
+
+
+def _change(
+    tx: Tx, moment: Moment, job: Job, transition: Transition, who: str | None = None, is_new: bool = False
+) -> tuple[Job, list[Action]]:
+    """Apply a transition; what follows from it for Gearman, watchers, dependents, and those that wait for a place."""
+    changed = tx.apply(job, transition, moment.now, who or moment.owner)
     actions: list[Action] = []
     if transition.starts:
-        actions.append(Start(changed))
+        actions.append(Start(changed, {} if is_new and changed.after_id is None else _inputs(tx, changed)))
     if changed.status in TERMINAL:
         actions.append(Tell(changed))
         dependents = tx.dependents(changed.id)
         if dependents:
             actions.append(Recheck(dependents))
+        if changed.schedule is not None:
+            actions.append(Fire(changed.schedule))
+    control = tx.control(job.method)
+    if control is not None and changed.status not in ACTIVE and (job.status in ACTIVE or job.held is not None):
+        actions += _next_held(tx, job.method, control)
     return changed, actions
 
 
-def _workers(moment: Moment, job: Job) -> int | None:
-    """How many workers offer the job's method; None when that cannot be told.
+def _next_held(tx: Tx, method: str, control: Control) -> list[Action]:
+    """A place of a limited method is free: whose turn it is."""
+    if control.concurrency is None or control.is_paused:
+        return []
+    free = control.concurrency - tx.active(method)
+    ids = [id for _, id in tx.held(method, min(free, DUE_LIMIT))] if free > 0 else []
+    return [Recheck(tuple(ids))] if ids else []
+
+
+def _inputs(tx: Tx, job: Job) -> dict[str, Any]:
+    """The results of the jobs that this one waited for."""
+    parent = None if job.after_id is None else tx.resolve(job.after_id)
+    members = []
+    for member in tx.pool_results(job.id, inputs.MEMBERS_LIMIT + 1):
+        original = member if member.see_other is None else tx.resolve(member.see_other)
+        assert original is not None
+        members.append((member.id, original))
+    return inputs.gather(None if job.after_id is None or parent is None else (job.after_id, parent), members)
+
+
+def _chance(moment: Moment, job: Job) -> float:
+    """From 0 to 1, another for each job of a batch."""
+    return (moment.chance + job.id * GOLDEN) % 1.0
+
+
+def _workers(moment: Moment, job: Job) -> tuple[int | None, bool]:
+    """How many workers offer the job's method; None when that cannot be told, and whether they are coming back.
 
     After a restart, a job from before it does not fail for want of workers that had no time yet to come back.
     """
     if job.method in rules.ALWAYS_AVAILABLE:
-        return 1
+        return 1, False
     if moment.workers is None:
-        return None
+        return None, False
     workers = moment.workers.get(job.method, 0)
-    is_returning = job.created < moment.since and moment.now < moment.since + RETURN_GRACE
-    return None if workers == 0 and is_returning else workers
+    is_returning = workers == 0 and job.created < moment.since and moment.now < moment.since + RETURN_GRACE
+    return (None if is_returning else workers), is_returning
 
 
 def _release_target(tx: Tx, job: Job) -> Job | None:
