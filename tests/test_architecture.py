@@ -105,6 +105,9 @@ ABRAXAS = {
             "worker",
         },
     ),
+    "blocking": ("", {"*"}),
+    "testing": ("", {"broker", "client", "nursery", "server", "worker", "trio"}),
+    "pytest_plugin": ("", {"testing", "pytest"}),
     "__init__": ("", {"*"}),
 }
 GEARBOX = {
