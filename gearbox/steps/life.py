@@ -17,6 +17,7 @@ from gearbox.job import (
     ACTIVE,
     TERMINAL,
     Action,
+    Attempt,
     Control,
     Event,
     Facts,
@@ -143,7 +144,7 @@ def stranded(above: int, tx: Tx, moment: Moment) -> Result:
     """`Stranded` among the next running jobs."""
     ids = tx.ids((Status.RUNNING,), above, DUE_LIMIT)
     jobs = [job for job in tx.jobs(ids) if job.method != rules.NOOPWAIT and job.lease_at is None]
-    without_worker = [job for job in jobs if _workers(moment, job)[0] == 0]
+    without_worker = [job for job in jobs if _workers(tx, moment, job)[0] == 0]
     without_clock = [job for job in jobs if job.timeout is not None and job.stops_at is None]
     return Result(Stranded(without_worker, without_clock, ids[-1] if len(ids) == DUE_LIMIT else None))
 
@@ -169,15 +170,20 @@ def report(id: int, epoch: int | None, news: Reported, tx: Tx, moment: Moment) -
 
 
 def job_start(id: int, epoch: int, worker: str, tx: Tx, moment: Moment) -> Result:
-    """A worker asks for leave to run an attempt; the value is True for exactly one."""
+    """A worker asks for leave to run an attempt; the value is True for exactly one, however often it asks."""
     job = tx.job(id)
     if job is None:
         raise RpcError(Code.NOT_FOUND, "no such job")
     if job.status not in ACTIVE or job.epoch != epoch:
         return Result(False)
-    if not tx.start_attempt(id, epoch, moment.now, worker):
+    if not tx.start_attempt(id, epoch, moment.now, worker) and not _is_of(worker, tx.attempt(id, epoch)):
         return Result(False)
     return Result(True, _perhaps(tx, moment, job, attempts.begin(job, moment.now)))
+
+
+def _is_of(worker: str, attempt: Attempt | None) -> bool:
+    """Whether this very worker has leave already: the answer to its first question may have been lost."""
+    return bool(worker) and attempt is not None and attempt.worker == worker and attempt.outcome is None
 
 
 def alive(id: int, epoch: int, tx: Tx, moment: Moment) -> Result:
@@ -241,7 +247,7 @@ def advance(tx: Tx, moment: Moment, id: int) -> list[Action]:
 def facts_of(tx: Tx, moment: Moment, facts: Facts) -> Facts:
     """What the rows of a job say, completed by what is known of its method."""
     job = facts.job
-    workers, is_returning = _workers(moment, job)
+    workers, is_returning = _workers(tx, moment, job)
     known: dict[str, Any] = {"workers": workers, "is_returning": is_returning}
     control = tx.control(job.method)
     if control is not None:
@@ -342,17 +348,20 @@ def _chance(moment: Moment, job: Job) -> float:
     return (moment.chance + job.id * GOLDEN) % 1.0
 
 
-def _workers(moment: Moment, job: Job) -> tuple[int | None, bool]:
+def _workers(tx: Tx, moment: Moment, job: Job) -> tuple[int | None, bool]:
     """How many workers offer the job's method; None when that cannot be told, and whether they are coming back.
 
-    After a restart, a job from before it does not fail for want of workers that had no time yet to come back.
+    After a restart, jobs do not fail for want of workers that had no time yet to come back: neither those from before
+    it, nor new ones of a method that has been run before.
     """
     if job.method in rules.ALWAYS_AVAILABLE:
         return 1, False
     if moment.workers is None:
         return None, False
     workers = moment.workers.get(job.method, 0)
-    is_returning = workers == 0 and job.created < moment.since and moment.now < moment.since + RETURN_GRACE
+    if workers or moment.now >= moment.since + RETURN_GRACE:
+        return workers, False
+    is_returning = job.created < moment.since or tx.has_run(job.method)
     return (None if is_returning else workers), is_returning
 
 

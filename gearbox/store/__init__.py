@@ -160,6 +160,9 @@ class Tx(Protocol):
     def current(self, limit: int) -> list[Job]:
         """The jobs that have not ended, newest first."""
 
+    def has_run(self, method: str) -> bool:
+        """Whether a job of this method has ever completed."""
+
     def stats(self, method: str) -> dict[str, Any]:
         """The answer of `gearbox\\core::stats`."""
 

@@ -96,6 +96,9 @@ SELECT id FROM gearbox_jobs
 WHERE status = :status AND status IN ({listed(CURRENT)}) AND id > :above ORDER BY id LIMIT :limit
 """  # the list is there for the partial index, which no parameter can match
 SELECT_COUNTS = "SELECT status, jobs FROM gearbox_counts WHERE method_name = :method AND jobs > 0"
+SELECT_HAS_RUN = """
+SELECT 1 FROM gearbox_counts WHERE method_name = :method AND status = 'complete' AND jobs > 0
+"""
 SELECT_SPAN = "SELECT earliest, latest FROM gearbox_methods WHERE method_name = :method"
 SELECT_MEASURES = """
 SELECT measure, jobs, total, squares FROM gearbox_measures WHERE method_name = :method ORDER BY measure, bucket
@@ -229,6 +232,9 @@ class Reading:
 
     def current(self, limit: int) -> list[Job]:
         return [job_of(row) for row in self._execute(SELECT_CURRENT, {"limit": limit}).fetchall()]
+
+    def has_run(self, method: str) -> bool:
+        return self._execute(SELECT_HAS_RUN, {"method": method}).fetchone() is not None
 
     def stats(self, method: str) -> dict[str, Any]:
         key = {"method": method}
