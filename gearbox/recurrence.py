@@ -59,8 +59,8 @@ class Schedule:
 def problem_of(cron: str, timezone: str, now: float) -> str | None:
     """What is wrong with an entry's fields; None if they will make a job one day.
 
-    >>> problem_of("61 * * * *", "UTC", 0.0), problem_of("0 0 30 2 *", "UTC", 0.0), problem_of("* * * * *", "UTC", 0.0)
-    ('cron: Bad minute', 'cron: no such date comes within 50 years', None)
+    >>> problem_of("61 * * * *", "UTC", 0.0), problem_of("0 0 31 4 *", "UTC", 0.0), problem_of("* * * * *", "UTC", 0.0)
+    ('cron: Bad minute', 'cron: Bad day-of-month', None)
     """
     try:
         _zone(timezone)

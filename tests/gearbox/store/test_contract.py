@@ -386,6 +386,8 @@ def test_stats(store: Store) -> None:
         "stdAverageRetries": 0.0,
         "stdAverageCompletionTime": pytest.approx(1.0),
         "states": {"complete": 5, "errored": 1},
+        "wait": {"p50": 0.0, "p95": 0.0, "p99": 0.0},
+        "run": {"p50": pytest.approx(1.0), "p95": pytest.approx(41.0), "p99": pytest.approx(41.0)},
     }
     assert read(store, lambda tx: tx.stats("no::such")) == {
         "totalRuns": 0,
@@ -396,6 +398,8 @@ def test_stats(store: Store) -> None:
         "stdAverageRetries": None,
         "stdAverageCompletionTime": None,
         "states": {},
+        "wait": {"p50": None, "p95": None, "p99": None},
+        "run": {"p50": None, "p95": None, "p99": None},
     }
 
 

@@ -1,0 +1,130 @@
+"""A core on a real store and a real broker, in memory: no socket, no waiting for real."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import trio
+import trio.testing
+
+from abraxas_py import Assigned, Server, Worker
+from gearbox import methods
+from gearbox.client import Gearbox, open_gearbox
+from gearbox.core import Core
+from gearbox.errors import RpcError, StoreError
+from gearbox.gearman import Link
+from gearbox.steps.pruning import Retention
+from gearbox.store import Batch, Moment, Step, Store, open_store
+
+START = 1_800_000_000.0
+
+
+class Failing:
+    """A store that fails while it is told to."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.database = store.database
+        self.error: StoreError | None = None
+
+    def run_batch(self, steps: list[Step], moment: Moment) -> Batch:
+        if self.error is not None:
+            raise self.error
+        return self._store.run_batch(steps, moment)
+
+    def close(self) -> None:
+        self._store.close()
+
+
+@attrs.define
+class System:
+    """A core, its broker and a client."""
+
+    server: Server
+    store: Failing
+    core: Core
+    gearbox: Gearbox
+    nursery: trio.Nursery
+
+    async def work(self, function: str, handle: Callable[[dict[str, Any]], Any], max_jobs: int = 1) -> None:
+        """A worker as the original made them: data by a background job without an id, after the end."""
+
+        async def run(job: Assigned) -> bytes:
+            request = json.loads(job.data)
+            result = handle(request)
+            if isinstance(result, trio.Event):
+                await result.wait()
+                result = "later"
+            status = "complete"
+            if isinstance(result, Exception):
+                status, result = "errored", {"code": 42, "message": str(result)}
+            self.nursery.start_soon(self.report, request, status, result)
+            return json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": None}).encode()
+
+        worker = Worker(self.server.dial, max_jobs=max_jobs)
+        worker.add(function, run)
+        await self.nursery.start(worker.run)
+
+    async def report(self, request: dict[str, Any], status: str, data: Any) -> None:
+        envelope = {
+            "jsonrpc": "2.0",
+            "method": "gearbox\\core::job_data",
+            "params": {"id": request["_meta"]["gearbox_id"], "data": data, "status": status},
+        }
+        await self.gearbox._client.submit_bg("gearbox\\core::job_data", json.dumps(envelope).encode())
+
+    async def call(self, method: str, params: Any = None) -> Any:
+        """A method of the core, by its short name."""
+        return await self.gearbox.call(f"gearbox\\core::{method}", params)
+
+    async def status_of(self, id: int) -> str:
+        (row,) = await self.gearbox.status([id])
+        return str(row["status"])
+
+
+@asynccontextmanager
+async def system(path: Path, retention: Retention | None = None) -> AsyncIterator[System]:
+    """One life of a core; with the same path again, the next one. The machine's clock goes on in between."""
+    server = Server(handle_prefix="H:test:0")
+    store = Failing(open_store(str(path)))
+    core = Core(store, instance="core", clock=lambda: START + trio.current_time(), retention=retention)
+    link = Link(
+        [server.dial],
+        instance="core",
+        database=store.database,
+        functions=methods.METHODS,
+        on_call=lambda call: methods.dispatch(core, call),
+        on_news=core.news,
+        on_connect=core.gearman_is_back,
+    )
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(server.serve)
+            await nursery.start(core.run, link)
+            await nursery.start(link.run)
+            async with open_gearbox([server.dial]) as gearbox:
+                yield System(server, store, core, gearbox, nursery)
+            nursery.cancel_scope.cancel()
+    finally:
+        store.close()
+
+
+Clock = trio.testing.MockClock
+
+
+async def fails(code: int, awaitable: Any) -> RpcError:
+    with pytest.raises(RpcError) as caught:
+        await awaitable
+    assert caught.value.code == code, caught.value
+    return caught.value
+
+
+async def statuses(it: System, *ids: int) -> list[str]:
+    rows = {row["id"]: row["status"] for row in await it.gearbox.status(ids)}
+    return [rows[id] for id in ids]
