@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import TYPE_CHECKING
 
 import trio
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from abraxas_py.lifeline import Lifeline
     from abraxas_py.protocol.wire import Line
 
-__all__ = ["Call", "Command", "Fence", "function_name"]
+__all__ = ["Call", "Command", "Fence", "Question", "function_name"]
 
 
 class Call:
@@ -23,6 +24,7 @@ class Call:
 
     __slots__ = ("_waiter", "answer", "deadline", "disarm", "error", "is_done", "reply", "request")
     is_fence = False
+    can_move = True  # to another connection, while it is not sent
 
     def __init__(self, request: bytes, answer: Type, deadline: float) -> None:
         self.request = request  # encoded; given up once it is sent
@@ -80,7 +82,17 @@ class Call:
         return self.reply
 
 
-class Fence(Call):
+class Question(Call):
+    """A request to one server and no other."""
+
+    __slots__ = ()
+    can_move = False
+
+    def __init__(self, request: bytes, answer: Type) -> None:
+        super().__init__(request, answer, inf)
+
+
+class Fence(Question):
     """Packets without an answer, and an ECHO_REQ behind them: ERRORs before its answer are about those packets."""
 
     __slots__ = ("_on_answer", "_on_error")
@@ -92,7 +104,7 @@ class Fence(Call):
         on_answer: Callable[[Lifeline], None] | None,
         on_error: Callable[[ServerError, Lifeline], None],
     ) -> None:
-        super().__init__(request, Type.ECHO_RES, float("inf"))
+        super().__init__(request, Type.ECHO_RES)
         self._on_answer = on_answer
         self._on_error = on_error
 
@@ -105,13 +117,13 @@ class Fence(Call):
             self._on_answer(line)
 
 
-class Command(Call):
+class Command(Question):
     """A line of the admin protocol that is answered by one line."""
 
     __slots__ = ("word",)
 
     def __init__(self, command: bytes) -> None:
-        super().__init__(command + b"\r\n", Type.UNUSED, float("inf"))
+        super().__init__(command + b"\r\n", Type.UNUSED)
         self.word = b""  # what followed OK
 
     def receive_line(self, line: Line) -> None:

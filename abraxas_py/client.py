@@ -19,7 +19,7 @@ import trio
 from abraxas_py.admin import Admin
 from abraxas_py.assigned import as_bytes
 from abraxas_py.backoff import MAX_DELAY
-from abraxas_py.call import Call, function_name
+from abraxas_py.call import Call, Question, function_name
 from abraxas_py.dump import PacketDump, TrafficDump
 from abraxas_py.errors import AbraxasError, LocalProtocolError
 from abraxas_py.lifeline import Lifeline, Lifelines
@@ -450,7 +450,7 @@ class Client(Generic[T]):
             return [(await self._ask(encode(REQUEST, packet), answer)).split()]
         calls = []
         for line in live:
-            call = Call(encode(REQUEST, packet), answer, inf)
+            call = Question(encode(REQUEST, packet), answer)
             line.put(call)
             if self._response_timeout < inf:
                 self._lines.limit(call, self._response_timeout)

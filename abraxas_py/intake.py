@@ -6,7 +6,7 @@ from math import inf
 
 import trio
 
-from abraxas_py.call import Call
+from abraxas_py.call import Question
 from abraxas_py.errors import AbraxasError, PayloadError
 from abraxas_py.lifeline import Lifeline
 from abraxas_py.protocol.packets import Packet, Type
@@ -97,7 +97,7 @@ class PulledPayload(trio.abc.ReceiveStream):
 
     async def _is_held(self, handle: bytes) -> bool:
         """Whether the client has taken a pull."""
-        call = Call(encode(REQUEST, Packet.of(Type.GET_STATUS, handle)), Type.STATUS_RES, inf)
+        call = Question(encode(REQUEST, Packet.of(Type.GET_STATUS, handle)), Type.STATUS_RES)
         self._line.put(call)
         _, _, is_running, _, _ = (await call.answered()).split()
         return is_running != b"0"

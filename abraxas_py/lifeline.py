@@ -25,7 +25,7 @@ import trio
 
 from abraxas_py import backoff
 from abraxas_py.broker.timers import Timers
-from abraxas_py.call import Call, Command
+from abraxas_py.call import Call, Command, Question
 from abraxas_py.connection import Connection
 from abraxas_py.dump import dumped
 from abraxas_py.errors import (
@@ -343,7 +343,7 @@ class Lifelines:
         try:
             async with open_nursery() as nursery:
                 waiting, self._waiting = self._waiting, []
-                hello = Call(_EXCEPTIONS, Type.OPTION_RES, inf)
+                hello = Question(_EXCEPTIONS, Type.OPTION_RES)
                 if line.settings.client_id:
                     hello.request += encode(REQUEST, Packet(Type.SET_CLIENT_ID, line.settings.client_id.encode()))
                 line.open(connection, [hello, *waiting])
@@ -355,7 +355,7 @@ class Lifelines:
                 nursery.cancel_scope.cancel()
         finally:
             for call in line.close():
-                if not isinstance(call, Command) and not call.is_fence and call.answer is not Type.OPTION_RES:
+                if call.can_move:
                     self.put(call)
                 else:
                     call.end(ConnectionLost(f"the connection to {line.name} was lost"))
