@@ -128,7 +128,7 @@ async def test_queue_many_queues_a_graph_or_nothing(tmp_path: Path, autojump_clo
         assert error.message == f"jobs[1] waits for job {far}, which is to wait for it: they would wait for ever"
         for bad, code, message in [
             ([{"name": "a::b", "after_ref": "z"}], 400, "jobs[0].after_ref: no job of this call has the ref z"),
-            ([{"name": "a", "ref": "z"}, {"name": "a", "ref": "z"}], 400, "jobs[1].ref: z is the name of jobs[0] already"),
+            ([{"name": "a", "ref": "z"}] * 2, 400, "jobs[1].ref: z is the name of jobs[0] already"),
             ([{"name": "a::b"}, {"name": ""}], 400, "jobs[1]: missing method name"),
             ([{"name": "a::b"}, {"name": "a", "after_id": 99}], 404, "no such job: 99 (after_id)"),
             (7, 400, "params must be an array of jobs, or have one as `jobs`"),
