@@ -1,0 +1,13 @@
+<?php // pecl gearman, over libgearman.
+[$host, $port] = explode(":", $argv[1]);
+$worker = new GearmanWorker();
+$worker->addServer($host, (int) $port);
+$worker->setId("php");
+$worker->addFunction("reverse", fn($job) => strrev($job->workload()));
+$worker->addFunction("empty", fn($job) => "");
+$worker->addFunction("fail", function ($job) { $job->sendFail(); });
+$worker->addFunction("status", function ($job) { $job->sendStatus(1, 2); $job->sendData("piece "); return "done"; });
+$worker->addFunction("boom", function ($job) { $job->sendException("boom"); });
+echo "ready\n";
+while (@$worker->work() || $worker->returnCode() == GEARMAN_TIMEOUT || $worker->returnCode() == GEARMAN_WORK_FAIL);
+echo $worker->error(), "\n";
