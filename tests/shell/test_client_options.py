@@ -113,6 +113,25 @@ async def test_the_pause_between_attempts_can_be_bounded() -> None:
     assert max(pauses) <= 0.575
 
 
+@pytest.mark.parametrize(("downtime", "options"), [(0.9, {}), (60, {"reconnect_delay": 0.8})])
+async def test_a_worker_serves_again_within_a_second_of_its_servers_return(
+    downtime: float, options: dict[str, float]
+) -> None:
+    road = Road(Server())
+    worker = Worker(road.dial, **options)  # type: ignore[arg-type]
+    worker.add("f", lambda job: b"done")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(worker.run)
+        for _ in range(20):
+            await road.close()
+            await trio.sleep(downtime)
+            road.is_open = True
+            async with open_client(road.server.dial) as client:
+                with trio.fail_after(1):
+                    assert await client.submit("f") == b"done"
+        nursery.cancel_scope.cancel()
+
+
 async def test_connections_are_told_of_and_everything_is_registered_anew() -> None:
     road = Road(Server())
     events: list[str] = []
