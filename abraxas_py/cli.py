@@ -18,10 +18,11 @@ import abraxas_py
 from abraxas_py import process
 from abraxas_py.access import Rule, parse_rule
 from abraxas_py.broker import Options
-from abraxas_py.errors import AbraxasError, LocalProtocolError
+from abraxas_py.errors import AbraxasError, InvalidEndpoint, LocalProtocolError
 from abraxas_py.nursery import open_nursery
 from abraxas_py.process import ProcessError
 from abraxas_py.server import Keepalive, Limits, Server
+from abraxas_py.transport import parse_endpoint
 
 __all__ = ["main", "run"]
 
@@ -81,6 +82,8 @@ Process:
   --hashtable-buckets=N         (no meaning here)
   --http-port=PORT              (no meaning here)
   --coredump                    (no meaning here)
+  -h --help                     Show this text.
+  -V --version                  Show the version.
 
 Exit codes: 0 stopped as asked, 1 cannot start (the message says what to do), 2 wrong usage.
 """
@@ -109,13 +112,14 @@ class UsageError(AbraxasError):
 
 def parse(argv: Sequence[str]) -> Flags:
     """The flags of a command line, with those of its configuration file behind them. Raises UsageError."""
-    flags: Flags = docopt(MANUAL, list(argv), version=f"abraxas {abraxas_py.__version__}")
+    version = f"abraxas {abraxas_py.__version__}"
+    flags: Flags = docopt(MANUAL, list(argv), version=version)
     path = flags["--config-file"]
-    if isinstance(path, str):
-        # The later of two equal flags wins, so what the file says is put before the command line.
-        words = [*_config_words(Path(path)), *(word for word in argv)]
-        flags = docopt(MANUAL, words, version=f"abraxas {abraxas_py.__version__}")
-    return flags
+    if not isinstance(path, str):
+        return flags
+    given: Flags = docopt(re.sub(r" \[default: .*\]", "", MANUAL), list(argv), version=version)
+    from_file: Flags = docopt(MANUAL, _config_words(Path(path)), version=version)
+    return from_file | {name: value for name, value in given.items() if value}
 
 
 def _config_words(path: Path) -> list[str]:
@@ -166,6 +170,11 @@ def endpoints(flags: Flags) -> list[str]:
     wanted = flags["--listen"]
     assert isinstance(wanted, list)
     found = [_endpoint(address, port) for address in wanted or ["*"]]
+    try:
+        for address in found:
+            parse_endpoint(address)
+    except InvalidEndpoint as error:
+        raise UsageError(f"--listen: {error}") from error
     files = {
         name: flags[f"--ssl-{flag}"] for name, flag in (("cert", "certificate"), ("key", "key"), ("ca", "ca-file"))
     }

@@ -63,7 +63,10 @@ ABRAXAS = {
     "assigned": ("", {"errors", "intake", "protocol", "lifeline", "worker", "trio"}),  # the last two for their types
     "handler": ("", {"assigned", "errors"}),
     "process": ("", {"errors", "server", "trio"}),
-    "cli": ("", {"abraxas_py", "access", "broker", "errors", "nursery", "process", "server", "docopt", "trio"}),
+    "cli": (
+        "",
+        {"abraxas_py", "access", "broker", "errors", "nursery", "process", "server", "transport", "docopt", "trio"},
+    ),
     "__main__": ("", {"cli"}),
     "admin": ("", {"connection", "errors", "protocol", "settings", "transport", "trio"}),
     "worker": (
