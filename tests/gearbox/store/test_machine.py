@@ -202,10 +202,9 @@ class Jobs(RuleBasedStateMachine):
     @rule(pick=picks)
     def worker_starts(self, pick: int) -> None:
         job = self.job(pick)
-        if job is not None:
-            if self.run(partial(life.job_start, job.id, job.epoch, "w")):
-                assert not self.run(partial(life.job_start, job.id, job.epoch, "v"))
-                assert self.run(partial(life.job_start, job.id, job.epoch, "w"))  # its first answer may be lost
+        if job is not None and self.run(partial(life.job_start, job.id, job.epoch, "w")):
+            assert not self.run(partial(life.job_start, job.id, job.epoch, "v"))
+            assert self.run(partial(life.job_start, job.id, job.epoch, "w"))  # its first answer may be lost
 
     @rule(pick=picks, late=st.booleans())
     def worker_asks(self, pick: int, late: bool) -> None:
