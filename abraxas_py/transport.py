@@ -118,6 +118,8 @@ async def connect(endpoint: str | Endpoint) -> trio.abc.Stream:
 
 
 def _plain(error: BaseException) -> str:
+    if isinstance(error, BaseExceptionGroup):  # trio's: one for each address of the host
+        return "; ".join(dict.fromkeys(map(_plain, error.exceptions)))
     if isinstance(error, ssl.SSLError):
         return str(error)
     if isinstance(error, OSError):
