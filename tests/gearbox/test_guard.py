@@ -70,3 +70,22 @@ trio.run(main)
     os.kill(worker.pid, signal.SIGKILL)
     worker.wait()
     await until(lambda: not is_alive(pid))
+
+
+async def test_a_group_that_is_not_held_any_more_is_killed_while_the_worker_is_stopped() -> None:
+    held, forgotten, unlimited = sleeper(), sleeper(), sleeper()
+    processes = (held, forgotten, unlimited)
+    try:
+        async with open_guard() as guard:
+            for process in processes:
+                guard.add(process.pid)
+            guard.hold(forgotten.pid, 0.2)
+            guard.hold(held.pid, 0.2)
+            guard.hold(held.pid, 1000)
+            await until(lambda: not is_alive(forgotten.pid))
+            assert is_alive(held.pid)
+            assert is_alive(unlimited.pid)
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
