@@ -4,6 +4,10 @@ The child leads a session of its own, so that it and all it started can be kille
 cancelled, and when it prints more than its limit. Both of its outputs are read all the time, so that it never waits
 for us; of standard error only the last MiB is kept.
 
+It tells progress by writing lines to the file that GEARBOX_PROGRESS names in its environment, a pipe to us: `echo 42 >
+"$GEARBOX_PROGRESS"`. Lines that are no number are passed over. (A line on standard error would be simpler, and any
+job whose arguments are printed there could forge it.)
+
 What is run, and what becomes of its output, is decided in `runner`.
 """
 
@@ -34,10 +38,12 @@ from gearbox.runner import (
     decode,
     failure,
     prepare,
+    read_progress,
 )
 
 __all__ = ["execute", "run"]
 
+PROGRESS = "GEARBOX_PROGRESS"
 ERRORS_LIMIT_BYTES = 2**20  # of standard error, whose end is kept
 LINGER = 5.0  # seconds for output to end after the command did: a child left behind in the background may hold it open
 REAP_TIMEOUT = 5.0  # seconds for a killed child to disappear; only one stuck in the kernel takes longer
@@ -74,38 +80,47 @@ async def execute(
     output_limit_bytes: int = OUTPUT_LIMIT_BYTES,
     started: Callable[[int], object] = lambda group: None,
     ended: Callable[[int], object] = lambda group: None,
+    progress: Callable[[float], object] = lambda number: None,
 ) -> Exit:
     """Run the command to its end. Cancelled, it kills the command and all that it started.
 
-    `started` and `ended` are told the process group. Raises OSError when the program cannot be started.
+    `started` and `ended` are told the process group, `progress` the numbers that it reports. Raises OSError when the
+    program cannot be started.
     """
-    process = await trio.lowlevel.open_process(
-        list(invocation.argv),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-        env=None if environment is None else dict(environment),
-    )
-    started(process.pid)
-    stdout, stderr = _Capture(output_limit_bytes), _Capture(ERRORS_LIMIT_BYTES)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    assert process.stderr is not None
-    try:
-        async with process.stdin, process.stdout, process.stderr, trio.open_nursery() as nursery:
-            nursery.start_soon(_feed, process.stdin, invocation.stdin)
-            nursery.start_soon(_collect, process.stdout, stdout, partial(_kill_group, process.pid))
-            nursery.start_soon(_collect, process.stderr, stderr, None)
-            await process.wait()
-            nursery.cancel_scope.deadline = trio.current_time() + LINGER
-    except BaseException:
-        _kill_group(process.pid)
-        with trio.move_on_after(REAP_TIMEOUT, shield=True):
-            await process.wait()
-        raise
-    finally:
-        ended(process.pid)
+    reading, writing = os.pipe()
+    async with trio.lowlevel.FdStream(reading) as reports:
+        try:
+            process = await trio.lowlevel.open_process(
+                list(invocation.argv),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                pass_fds=[writing],
+                env={**(os.environ if environment is None else environment), PROGRESS: f"/dev/fd/{writing}"},
+            )
+        finally:
+            os.close(writing)
+        started(process.pid)
+        stdout, stderr = _Capture(output_limit_bytes), _Capture(ERRORS_LIMIT_BYTES)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        try:
+            async with process.stdin, process.stdout, process.stderr, trio.open_nursery() as nursery:
+                nursery.start_soon(_feed, process.stdin, invocation.stdin)
+                nursery.start_soon(_collect, process.stdout, stdout, partial(_kill_group, process.pid))
+                nursery.start_soon(_collect, process.stderr, stderr, None)
+                nursery.start_soon(_follow, reports, progress)
+                await process.wait()
+                nursery.cancel_scope.deadline = trio.current_time() + LINGER
+        except BaseException:
+            _kill_group(process.pid)
+            with trio.move_on_after(REAP_TIMEOUT, shield=True):
+                await process.wait()
+            raise
+        finally:
+            ended(process.pid)
     assert process.returncode is not None
     return Exit(process.returncode, stdout.whole(), stderr.whole(), stdout.is_full)
 
@@ -125,6 +140,14 @@ async def _collect(stream: trio.abc.ReceiveStream, capture: _Capture, overflow: 
             return
 
 
+async def _follow(reports: trio.abc.ReceiveStream, progress: Callable[[float], object]) -> None:
+    rest = b""
+    while chunk := await reports.receive_some(CHUNK_BYTES):
+        numbers, rest = read_progress(rest + chunk)
+        if numbers:
+            progress(numbers[-1])  # the others are past
+
+
 def _kill_group(group: int) -> None:
     with suppress(ProcessLookupError):
         os.killpg(group, signal.SIGKILL)
@@ -140,6 +163,7 @@ async def run(
     output_limit_bytes: int = OUTPUT_LIMIT_BYTES,
     started: Callable[[int], object] = lambda group: None,
     ended: Callable[[int], object] = lambda group: None,
+    progress: Callable[[float], object] = lambda number: None,
 ) -> tuple[Report, Exit | None]:
     """Run one job. What goes wrong with the command is in the report; there is no exit if it could not be started."""
     invocation = prepare(command, input, params)
@@ -147,7 +171,12 @@ async def run(
         return invocation, None
     try:
         exit = await execute(
-            invocation, environment=environment, output_limit_bytes=output_limit_bytes, started=started, ended=ended
+            invocation,
+            environment=environment,
+            output_limit_bytes=output_limit_bytes,
+            started=started,
+            ended=ended,
+            progress=progress,
         )
     except (OSError, ValueError) as problem:
         return _not_started(invocation.argv, problem), None

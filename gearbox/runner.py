@@ -38,6 +38,7 @@ __all__ = [
     "decode",
     "failure",
     "prepare",
+    "read_progress",
     "refusal",
     "warnings",
     "words",
@@ -52,6 +53,8 @@ REMAINS_BYTES = 2**16  # of the end of each output in the data of a failure: it 
 NOT_EXECUTABLE = 126  # POSIX, "Exit Status for Commands"
 NOT_FOUND = 127
 SIGNAL_BASE = 128
+NUMBER = re.compile(rb"\s*[0-9]{1,15}(\.[0-9]{1,15})?\s*%?\s*", re.ASCII)
+PROGRESS_LONGEST = 64  # bytes of a line with a number
 BAD_OUTPUT = 422  # the command ended well, but what it printed is not in the form that was declared
 
 
@@ -185,6 +188,17 @@ def _is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def read_progress(text: bytes) -> tuple[list[float], bytes]:
+    r"""The numbers on the whole lines of `text`, and the rest that is no line yet. A `%` behind a number is allowed.
+
+    >>> read_progress(b"1\n2.5 %\nhello\nnan\n-1\n3")
+    ([1.0, 2.5], b'3')
+    """
+    *lines, rest = text.split(b"\n")
+    numbers = [float(line.rstrip(b" %")) for line in lines if NUMBER.fullmatch(line)]
+    return numbers, rest if len(rest) <= PROGRESS_LONGEST else b"?"  # of a line that is no number
 
 
 def decode(output: Output, exit: Exit) -> Report:

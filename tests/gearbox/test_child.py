@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from gearbox.child import execute, run
 from gearbox.job import Status
-from gearbox.runner import Command, Input, Invocation, Output, Report
+from gearbox.runner import Command, Exit, Input, Invocation, Output, Report
 
 
 def sh(text: str, *arguments: str) -> Invocation:
@@ -105,6 +105,42 @@ async def test_hostile_arguments_execute_nothing(input: Input, form: str, tmp_pa
             if input is not Input.PREPEND:
                 assert (await run(command, input, Output.STRING, params))[0].status is Status.COMPLETE
     assert not canary.exists()
+
+
+async def test_hostile_progress_executes_nothing(tmp_path: Path) -> None:
+    canary, numbers = tmp_path / "canary", list[float]()
+    script = 'for line do printf "%s\\n" "$line"; done > "$GEARBOX_PROGRESS"; echo 100 > "$GEARBOX_PROGRESS"; cat'
+    exit = await execute(sh(script, *hostile_arguments(canary)), progress=numbers.append)
+    assert exit == Exit(0)
+    assert numbers in ([100.0], [])  # what is told in the last moment may be missed
+    assert not canary.exists()
+
+
+async def test_no_argument_becomes_a_name_in_the_environment() -> None:
+    arguments = ["GEARBOX_PROGRESS=/etc/passwd", "PATH=/tmp", "LD_PRELOAD=x", *hostile_arguments(Path("canary"))]
+    params = {argument: argument for argument in arguments}
+    for input in (Input.STDIN, Input.APPEND, Input.IGNORE):
+        report, _ = await run("env -0 | tr '\\0' '\\n'; true", input, Output.STRING, params, environment={"A": "1"})
+        names = {line.partition("=")[0] for line in report.data.splitlines()}
+        assert names <= {"A", "GEARBOX_PROGRESS", "PWD", "SHLVL", "_", "OLDPWD", "PATH"}
+
+
+async def test_progress_is_told_while_the_command_runs() -> None:
+    told = trio.Event()
+    numbers: list[float] = []
+
+    def progress(number: float) -> None:
+        numbers.append(number)
+        told.set()
+
+    async with trio.open_nursery() as nursery:
+        script = sh('echo 7 > "$GEARBOX_PROGRESS"; echo 42.5% >> "$GEARBOX_PROGRESS"; sleep 1000')
+        nursery.start_soon(lambda: execute(script, progress=progress))
+        with trio.fail_after(10):
+            while 42.5 not in numbers:
+                await told.wait()
+                told = trio.Event()
+        nursery.cancel_scope.cancel()
 
 
 @settings(max_examples=50, deadline=None)
