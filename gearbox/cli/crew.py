@@ -14,25 +14,26 @@ to reload.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import socket
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import attrs
 import trio
 
 from abraxas_py import Worker
 from gearbox.cli.console import Console
-from gearbox.cli.handler import CommandPerformer, Handler, Performer, Ticket
 from gearbox.cli.joblog import JobLog, Log, NoLog
-from gearbox.cli.reporter import Reporter
+from gearbox.cli.performer import CommandPerformer
 from gearbox.client import Gearbox, open_gearbox
 from gearbox.config import Config, Method
 from gearbox.errors import Code, ConfigError
 from gearbox.guard import Guard, open_guard
+from gearbox.handler import Assignment, Handler, Performer
 from gearbox.job import Status
+from gearbox.reporter import Reporter
 from gearbox.runner import Report, failure
 
 __all__ = ["Crew", "work"]
@@ -75,6 +76,7 @@ class Crew:
         self._console = console
         self._nursery = nursery
         self._instance = instance
+        self._name = f"{socket.gethostname()}:{os.getpid()}"  # for people, in the audit
         self._reporter = Reporter(gearbox, nursery, console)
         self._posts: dict[str, _Post] = {}
         self._retired: set[_Post] = set()
@@ -134,8 +136,9 @@ class Crew:
             max_jobs=max_jobs,
             gearbox=self._gearbox,
             reporter=self._reporter,
-            console=self._console,
+            teller=self._console,
             nursery=self._nursery,
+            worker=self._name,
         )
         post = self._posts[name] = _Post(name, method, worker, handler, log)
         worker.on_connect = lambda server: self._connect(post)
@@ -253,5 +256,5 @@ class _Shift:
         self._crew.employ(config.methods)
         return Report(Status.COMPLETE)
 
-    async def perform_reload(self, params: Any, ticket: Ticket | None, assigned_at: float) -> Report:
+    async def perform_reload(self, work: Assignment) -> Report:
         return await self.reload()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import shutil
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -15,14 +16,15 @@ import pytest
 import trio
 
 from abraxas_py import JobFailed, open_client
-from gearbox.cli import reporter
+from gearbox import handler, lease, reporter
 from gearbox.cli.console import Console
 from gearbox.cli.crew import Crew
-from gearbox.cli.handler import Ticket, command_environment
+from gearbox.cli.performer import command_environment
 from gearbox.client import open_gearbox
 from gearbox.config import Method
 from gearbox.errors import RpcError
 from gearbox.guard import open_guard
+from gearbox.handler import Ticket
 from gearbox.runner import Input, Output
 
 ECHO = Method("a\\b::echo", ("echo", "x"), Input.APPEND)
@@ -64,7 +66,7 @@ async def test_a_scheduled_job_is_answered_with_null_and_its_data_goes_to_the_co
         assert await submit(gearman.address, ECHO.name, data) == {"jsonrpc": "2.0", "id": "x-1", "result": None}
         await until(lambda: gearman.params_of("job_data"))
     assert gearman.calls == [
-        ("job_start", {"id": 7, "attempt": 2}),
+        ("job_start", {"id": 7, "attempt": 2, "worker": f"{socket.gethostname()}:{os.getpid()}"}),
         ("job_data", {"id": 7, "attempt": 2, "status": "complete", "data": "x a $(id)\n"}),
     ]
     lines = capsys.readouterr().out.splitlines()
@@ -115,6 +117,40 @@ async def test_a_core_that_knows_no_attempts_is_served_as_well(open_gearman: Any
         await submit(gearman.address, ECHO.name, payload(ECHO.name, gearbox_id=7))
         await until(lambda: gearman.calls)
     assert gearman.calls == [("job_data", {"id": 7, "status": "complete", "data": "x\n"})]
+
+
+async def test_a_job_that_the_core_does_not_want_any_more_is_killed_and_not_reported(
+    open_gearman: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "FIRST_QUESTION", 0.1)
+    pid_file = tmp_path / "pid"
+    method = Method("a::long", f"sleep 1000 & echo $! > {pid_file}.new; mv {pid_file}.new {pid_file}; wait")
+
+    def alive(params: Any) -> bool:
+        return not pid_file.exists()
+
+    monkeypatch.setattr(lease, "INTERVAL", 0.1)
+    async with open_gearman({**ACCEPTING, "alive": alive}) as gearman, a_crew(gearman.address, method):
+        with pytest.raises(JobFailed):
+            await submit(gearman.address, method.name, payload(method.name, gearbox_id=7, gearbox_attempt=3))
+    assert gearman.params_of("alive")[0] == {"id": 7, "attempt": 3}
+    assert gearman.params_of("job_data") == []
+    await until(lambda: not Path(f"/proc/{int(pid_file.read_text())}/cmdline").read_bytes())
+
+
+async def test_progress_that_a_command_reports_reaches_the_core(
+    open_gearman: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handler, "PROGRESS_INTERVAL", 0.05)
+    script = 'for n in 10 20 x 30.5%; do echo $n > "$GEARBOX_PROGRESS"; sleep 0.2; done; echo done'
+    method = Method("a::steps", script, Input.IGNORE)
+    async with open_gearman(ACCEPTING) as gearman, a_crew(gearman.address, method):
+        await submit(gearman.address, method.name, payload(method.name, gearbox_id=7, gearbox_attempt=1))
+        await until(lambda: any("status" in params for params in gearman.params_of("job_data")))
+    *news, end = gearman.params_of("job_data")
+    assert [params["progress"] for params in news] == [10, 20, 30.5]
+    assert all(params.keys() == {"id", "attempt", "progress"} for params in news)
+    assert end == {"id": 7, "attempt": 1, "status": "complete", "data": "done\n"}
 
 
 async def test_without_the_cores_leave_nothing_is_run(open_gearman: Any, tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ import logging
 import trio
 
 from abraxas_py import AbraxasError
-from gearbox.cli.console import Console
 from gearbox.client import Gearbox
 from gearbox.errors import Code, RpcError
 from gearbox.runner import Report, failure
+from gearbox.teller import Teller
 
 __all__ = ["Reporter"]
 
@@ -30,10 +30,10 @@ PASSING = frozenset({Code.UNAVAILABLE, Code.STORAGE_FULL, Code.TIMEOUT})  # the 
 class Reporter:
     """Sends reports in tasks of `nursery`. `wait_until_empty` returns once the core has all of them."""
 
-    def __init__(self, gearbox: Gearbox, nursery: trio.Nursery, console: Console) -> None:
+    def __init__(self, gearbox: Gearbox, nursery: trio.Nursery, teller: Teller) -> None:
         self._gearbox = gearbox
         self._nursery = nursery
-        self._console = console
+        self._teller = teller
         self._empty = trio.Event()
         self.unsent = 0
 
@@ -60,15 +60,15 @@ class Reporter:
                 report = failure(Code.TOO_LARGE, f"the result is too large: {problem.message}")
                 continue
             if isinstance(problem, RpcError) and problem.code not in PASSING:
-                self._console.complain(f"job {id}: the core refused its result: {problem}")
+                self._teller.complain(f"job {id}: the core refused its result: {problem}")
                 break
             if not is_late:
-                self._console.complain(f"job {id}: the core does not take its result, trying on: {problem}")
+                self._teller.complain(f"job {id}: the core does not take its result, trying on: {problem}")
                 is_late = True
             await trio.sleep(delay)
             delay = min(2 * delay, LONGEST_DELAY)
         if is_late:
-            self._console.announce(f"job {id}: the core has its result now")
+            self._teller.announce(f"job {id}: the core has its result now")
         self.unsent -= 1
         if self.unsent == 0:
             self._empty.set()

@@ -1,0 +1,107 @@
+"""Runs a method's command for each of its jobs, and tells console and log about it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import attrs
+import trio
+
+from gearbox.child import run
+from gearbox.cli.joblog import Log
+from gearbox.config import Method
+from gearbox.guard import Guard
+from gearbox.handler import Assignment, Ticket
+from gearbox.job import Status
+from gearbox.runner import Exit, Input, Report, words
+from gearbox.teller import Teller
+
+__all__ = ["CommandPerformer", "command_environment", "command_line"]
+
+logger = logging.getLogger("gearbox.worker")
+
+SHOWN_CHARACTERS = 1000  # of a command on the console and in the log; a job may bring megabytes of arguments
+SECRETS = frozenset({"MYSQL_PASSWORD", "GEARBOX_HTTP_TOKEN"})  # no command's business, and readable in /proc
+
+
+def command_environment(environment: Mapping[str, str], method: str, ticket: Ticket | None) -> dict[str, str]:
+    """A command's environment: ours without secrets, and which job it is, never anything that the job brought."""
+    inherited = {name: value for name, value in environment.items() if name not in SECRETS}
+    inherited["GEARBOX_METHOD"] = method
+    if ticket is not None:
+        inherited["GEARBOX_JOB_ID"] = str(ticket.id)
+        if ticket.attempt is not None:
+            inherited["GEARBOX_ATTEMPT"] = str(ticket.attempt)
+    return inherited
+
+
+def command_line(method: Method, params: Any) -> str:
+    """What is run, to show."""
+    arguments = words(params) if method.input in (Input.APPEND, Input.PREPEND) else ()
+    if isinstance(method.command, str):
+        shown = [method.command, *arguments]
+    elif method.input is Input.PREPEND:
+        shown = [method.command[0], *arguments, *method.command[1:]]
+    else:
+        shown = [*method.command, *arguments]
+    text = " ".join(shown)
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]} ..."
+
+
+def _output_lines(exit: Exit) -> list[str]:
+    """A command's output for the log."""
+    return [
+        f"  {name}| {line}"
+        for name, data in (("out", exit.stdout), ("err", exit.stderr))
+        for line in data.decode(errors="replace").splitlines()
+    ]
+
+
+@attrs.frozen
+class CommandPerformer:
+    """Runs a method's command for each of its jobs, and tells console and log about it."""
+
+    method: Method
+    log: Log
+    guard: Guard
+    teller: Teller
+
+    async def __call__(self, work: Assignment) -> Report:
+        ticket, params, assigned_at = work.ticket, work.params, work.assigned_at
+        self._tell(assigned_at, f"==> Starting job ({ticket.id if ticket else 'raw'})")
+        self._tell(assigned_at, f"  $ {command_line(self.method, params)}")
+        report, exit = await run(
+            self.method.command,
+            self.method.input,
+            self.method.output,
+            params,
+            environment=command_environment(os.environ, self.method.name, ticket),
+            output_limit_bytes=self.method.output_limit,
+            started=partial(self._started, work),
+            ended=self.guard.remove,
+            progress=work.tell_progress,
+        )
+        if exit is not None:
+            sizes = len(exit.stdout), len(exit.stderr)
+            logger.debug("ended ticket=%s status=%d stdout_bytes=%d stderr_bytes=%d", ticket, exit.status, *sizes)
+        if exit is not None and self.method.log_output:
+            self.log.write(trio.current_time() - assigned_at, *_output_lines(exit))
+        if report.status is Status.COMPLETE:
+            self._tell(assigned_at, "<== Job ended successfully, sending output back")
+        else:
+            self._tell(assigned_at, "<== Job failed, sending error back")
+            self._tell(assigned_at, f"  {report.data['message']}")
+        return report
+
+    def _started(self, work: Assignment, group: int) -> None:
+        self.guard.add(group)
+        if work.lease is not None:
+            work.lease.listen(partial(self.guard.hold, group), trio.current_time())
+
+    def _tell(self, assigned_at: float, line: str) -> None:
+        self.teller.say(line)
+        self.log.write(trio.current_time() - assigned_at, line)
