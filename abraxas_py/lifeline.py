@@ -350,7 +350,7 @@ class Lifelines:
                 self._debug(line, "connected")
                 for party in self._parties:
                     party.line_up(line)
-                nursery.start_soon(self._write, line, connection)
+                nursery.start_soon(self._write, line, connection, nursery.cancel_scope)
                 await self._read(line, connection)
                 nursery.cancel_scope.cancel()
         finally:
@@ -363,7 +363,7 @@ class Lifelines:
             for party in self._parties:
                 party.line_down(line)
 
-    async def _write(self, line: Lifeline, connection: Connection) -> None:
+    async def _write(self, line: Lifeline, connection: Connection, conversation: trio.CancelScope) -> None:
         while True:
             await line.wakeup.wait()
             if self.worker is not None:
@@ -374,8 +374,9 @@ class Lifelines:
                 continue
             try:
                 await connection.send_encoded(data)
-            except ConnectionLost:
-                await connection.aclose()  # the reader tells
+            except ConnectionLost as error:
+                self._tell(line, error)
+                conversation.cancel()  # the reader may be choked, and find out only much later
                 return
             line.note_sent(len(data))
 

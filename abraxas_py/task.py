@@ -216,7 +216,7 @@ class Task(Call, Generic[T]):
             return
         super().end(error)
         if self._output is not None:
-            self._output.wake()
+            self._output.task_ended()
         if self._payload is not None:
             self._payload.task_ended()
         if self._on_end is not None:
@@ -306,10 +306,11 @@ class Output(trio.abc.ReceiveStream):
         self._bytes += len(data)
         if self._bytes > OUTPUT_BYTES and self._task.line is not None:
             self._task.line.choke(self)
-        self.wake()
+        self._arrived.set()
 
-    def wake(self) -> None:
-        """Let the reader look again."""
+    def task_ended(self) -> None:
+        """There will be no more: nothing has to be kept from coming."""
+        self._free()
         self._arrived.set()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:

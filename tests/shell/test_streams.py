@@ -10,6 +10,7 @@ import trio.testing
 
 from abraxas_py import (
     Assigned,
+    ConnectionLost,
     JobFailed,
     JobRaised,
     LocalProtocolError,
@@ -293,6 +294,37 @@ async def test_an_output_that_is_closed_lets_everything_else_flow() -> None:
         assert await task == b""
         with pytest.raises(trio.ClosedResourceError):
             await output.receive_some()
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_connection_that_breaks_while_nobody_reads_is_noticed_by_what_is_sent() -> None:
+    server = Server()
+    streams: list[trio.abc.Stream] = []
+    downs: list[str] = []
+
+    async def dial() -> trio.abc.Stream:
+        streams.append(server.attach())
+        return streams[-1]
+
+    async def flood(job: Assigned) -> None:
+        for _ in range(50):
+            await job.output.send_all(bytes(100_000))
+        await trio.sleep_forever()
+
+    async with open_client(dial, streaming=True) as client, trio.open_nursery() as nursery:
+        client.on_disconnect = downs.append
+        await run_worker(nursery, server, flood)
+        task = client.submit("f")
+        await task.output.receive_some(1)
+        await trio.sleep(1)  # by now, nothing more is read from the connection
+        await streams[0].aclose()
+        assert not downs
+        with pytest.raises(ConnectionLost):
+            await client.echo(b"x")
+        assert len(downs) == 1
+        assert await client.echo(b"x") == b"x"
+        with pytest.raises(ConnectionLost):
+            await task
         nursery.cancel_scope.cancel()
 
 
