@@ -3,77 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import attrs
 import pytest
+from store_stage import NOW, complete, fail, looked_at, moment, queue, read, run, status
 
 from gearbox.errors import RpcError, StoreBusy, StoreError, StoreFull
-from gearbox.job import Ended, NewJob, Outcome, Recheck, Reported, Start, Status, Tell, Transition
+from gearbox.job import Ended, NewJob, Outcome, Reported, Start, Status, Tell, Transition
 from gearbox.steps import life
 from gearbox.store import Moment, Result, Store, Tx, open_store
-
-NOW = 1_800_000_000.0
-WORKERS = {"a::b": 1}
-
-
-@pytest.fixture(params=["sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    store = open_store(str(tmp_path / "jobs.db"))
-    yield store
-    store.close()
-
-
-def moment(now: float = NOW, workers: dict[str, int] | None = WORKERS) -> Moment:
-    return Moment(now, "core", since=0.0, workers=workers)
-
-
-def run(store: Store, step: Any, now: float = NOW, workers: dict[str, int] | None = WORKERS) -> Result:
-    (outcome,) = store.run_batch([step], moment(now, workers)).outcomes
-    if isinstance(outcome, Exception):
-        raise outcome
-    return outcome
-
-
-def queue(store: Store, now: float = NOW, workers: dict[str, int] | None = WORKERS, **fields: Any) -> Result:
-    return run(store, partial(life.queue, NewJob(**({"method": "a::b"} | fields))), now, workers)
-
-
-def read(store: Store, question: Any) -> Any:
-    return run(store, lambda tx, moment: Result(question(tx))).value
-
-
-def complete(store: Store, id: int, now: float = NOW, data: str = "1") -> Result:
-    return run(store, partial(life.report, id, None, Reported(Status.COMPLETE, data)), now)
-
-
-def fail(store: Store, id: int, now: float = NOW) -> Result:
-    return run(store, partial(life.report, id, None, Reported(Status.ERRORED, '"no"')), now)
-
-
-def status(store: Store, id: int) -> Status:
-    job = read(store, lambda tx: tx.job(id))
-    assert job is not None
-    return job.status
-
-
-def looked_at(store: Store, result: Result, now: float = NOW) -> list[Any]:
-    """Perform the rechecks of a result until there are none; all the other actions on the way."""
-    others = []
-    todo = list(result.actions)
-    for _ in range(1000):
-        if not todo:
-            return others
-        action = todo.pop(0)
-        if isinstance(action, Recheck):
-            for id in action.ids:
-                todo += run(store, partial(life.look, id), now).actions
-        else:
-            others.append(action)
-    raise AssertionError("rechecks without end")
 
 
 def test_a_job_is_stored_claimed_and_started_in_one_step(store: Store) -> None:

@@ -350,7 +350,7 @@ class Jobs(RuleBasedStateMachine):
             assert job.next_at == job.look_at()
             members = [member for member in jobs.values() if member.before_id == job.id]
             sorter.add(job.id, *([job.after_id] if job.after_id else []), *(member.id for member in members))
-            if job.epoch:  # S8
+            if job.status in ACTIVE or job.status is Status.COMPLETE:  # S8; in a retry, members may still join
                 assert job.after_id is None or resolved(jobs[job.after_id]).status is Status.COMPLETE
                 for member in members:
                     assert resolved(member).status is Status.COMPLETE or member.id in retried

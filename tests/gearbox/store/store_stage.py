@@ -1,0 +1,62 @@
+"""One-line calls of steps, each in a transaction of its own."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from gearbox.job import NewJob, Recheck, Reported, Status
+from gearbox.steps import life
+from gearbox.store import Moment, Result, Store
+
+NOW = 1_800_000_000.0
+WORKERS = {"a::b": 1}
+
+
+def moment(now: float = NOW, workers: dict[str, int] | None = WORKERS) -> Moment:
+    return Moment(now, "core", since=0.0, workers=workers)
+
+
+def run(store: Store, step: Any, now: float = NOW, workers: dict[str, int] | None = WORKERS) -> Result:
+    (outcome,) = store.run_batch([step], moment(now, workers)).outcomes
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+
+def queue(store: Store, now: float = NOW, workers: dict[str, int] | None = WORKERS, **fields: Any) -> Result:
+    return run(store, partial(life.queue, NewJob(**({"method": "a::b"} | fields))), now, workers)
+
+
+def read(store: Store, question: Any) -> Any:
+    return run(store, lambda tx, moment: Result(question(tx))).value
+
+
+def complete(store: Store, id: int, now: float = NOW, data: str = "1") -> Result:
+    return run(store, partial(life.report, id, None, Reported(Status.COMPLETE, data)), now)
+
+
+def fail(store: Store, id: int, now: float = NOW) -> Result:
+    return run(store, partial(life.report, id, None, Reported(Status.ERRORED, '"no"')), now)
+
+
+def status(store: Store, id: int) -> Status:
+    job = read(store, lambda tx: tx.job(id))
+    assert job is not None
+    return job.status
+
+
+def looked_at(store: Store, result: Result, now: float = NOW) -> list[Any]:
+    """Perform the rechecks of a result until there are none; all the other actions on the way."""
+    others = []
+    todo = list(result.actions)
+    for _ in range(1000):
+        if not todo:
+            return others
+        action = todo.pop(0)
+        if isinstance(action, Recheck):
+            for id in action.ids:
+                todo += run(store, partial(life.look, id), now).actions
+        else:
+            others.append(action)
+    raise AssertionError("rechecks without end")
