@@ -35,6 +35,7 @@ class Code(IntEnum):
     NO_WORKER = -28404  # nobody offered the method when the job was due
     TIMED_OUT = -28408  # an attempt ran longer than the job's `timeout`
     EXPIRED = -28410  # the job's `expires` came before its first try
+    NO_LEAVE = -28409  # a worker's answer: the attempt is somebody else's, nothing was run
     CANCELLED = -28499
     JOB_ERRORED = -28500  # the job failed; `data` is what its worker sent
     WORKER_FAILED = -28502  # the worker ended the job without an answer that can be read

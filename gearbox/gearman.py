@@ -189,7 +189,8 @@ def _event(task: Task, request_id: str) -> Event | Lost:
         try:
             rpc.parse_response(task.result or b"", request_id)
         except RpcError as failure:
-            return Ended(failure.as_json())
+            # A second worker got the attempt and had no leave to run it: the first one has lost its connection.
+            return Lost() if failure.code == Code.NO_LEAVE else Ended(failure.as_json())
         return Ended()
     if isinstance(error, JobRaised):
         text = error.data.decode(errors="replace")

@@ -2,8 +2,9 @@
 
 A job that the core scheduled carries `_meta.gearbox_id`. Before anything runs, the core is asked for leave to start
 this attempt (`gearbox\\core::job_start`), for it may have given the job to somebody else meanwhile; without leave the
-job ends in WORK_FAIL. While it runs, the core is asked whether to go on (`lease`), and told of progress. Afterwards the
-Gearman job is answered with the result null, and the data goes to the core through the `Reporter`.
+job is answered with the error -28409. While it runs, the core is asked whether to go on (`lease`), and told of
+progress. Afterwards the Gearman job is answered with the result null, and the data goes to the core through the
+`Reporter`.
 
 A job without `gearbox_id`, from `g-client raw` or any other JSON-RPC caller, has no row to store data in: it is
 answered with its data as the result, or with its failure as the RPC error. (The original answered null.)
@@ -22,7 +23,7 @@ from abraxas_py import AbraxasError, Assigned, JobFailed
 from abraxas_py.nursery import open_nursery
 from gearbox import rpc
 from gearbox.client import Gearbox
-from gearbox.errors import RpcError
+from gearbox.errors import Code, RpcError
 from gearbox.job import Status
 from gearbox.lease import Lease, keep
 from gearbox.reporter import PASSING, Reporter
@@ -178,7 +179,7 @@ class Handler:
         assigned_at = trio.current_time()
         self._teller.say(f"==> Processing {name}")
         if ticket is not None and not await self._has_leave(ticket):
-            return None
+            return rpc.error(request.id, RpcError(Code.NO_LEAVE, "no leave to start"))
         task.assignment = Assignment(request, ticket, assigned_at)
         report = await self._work(task.assignment)
         if report is None:

@@ -156,8 +156,8 @@ async def test_progress_that_a_command_reports_reaches_the_core(
 async def test_without_the_cores_leave_nothing_is_run(open_gearman: Any, tmp_path: Path) -> None:
     method = Method("a::touch", ("touch", str(tmp_path / "canary")))
     async with open_gearman(ACCEPTING) as gearman, a_crew(gearman.address, method):
-        with pytest.raises(JobFailed):
-            await submit(gearman.address, method.name, payload(method.name, gearbox_id=7, gearbox_attempt=99))
+        answer = await submit(gearman.address, method.name, payload(method.name, gearbox_id=7, gearbox_attempt=99))
+        assert answer["error"]["code"] == -28409
     assert not (tmp_path / "canary").exists()
     assert gearman.params_of("job_data") == []
 
