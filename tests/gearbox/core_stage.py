@@ -13,7 +13,8 @@ import pytest
 import trio
 import trio.testing
 
-from abraxas_py import Assigned, Server, Worker
+from abraxas_py import Assigned, Server, Worker, open_admin
+from abraxas_py.admin import JobRow
 from gearbox import methods
 from gearbox.client import Gearbox, open_gearbox
 from gearbox.core import Core
@@ -82,6 +83,11 @@ class System:
     async def call(self, method: str, params: Any = None) -> Any:
         """A method of the core, by its short name."""
         return await self.gearbox.call(f"gearbox\\core::{method}", params)
+
+    async def server_jobs(self) -> list[JobRow]:
+        """All Gearman jobs that the broker has."""
+        async with open_admin(self.server.dial) as admin:
+            return await admin.jobs()
 
     async def status_of(self, id: int) -> str:
         (row,) = await self.gearbox.status([id])
