@@ -14,10 +14,12 @@ The architecture, from the inside out; each layer knows only those before it:
     transport     endpoints, connecting and listening
     link, server  the trio shell around the broker: one task, one selector, one pass over all that is readable, one send
                   for each peer that got something
-    connection    messages over a stream; under the three below
-    client        `open_client`, `submit() -> Task`
-    worker        `Worker.add`, `Worker.run`
+    connection    messages over a stream
+    lifeline(s)   the connections to all servers, kept, lost and made again; calls on their way
+    client, task  `open_client`, `submit() -> Task`; `payload` writes one as a stream
+    worker        `Worker.add`, `Worker.run`; `engagement` asks for jobs, `handler` does them, `assigned` is one
     admin         `open_admin`
+    blocking      the same without async; `testing`: the same in memory
 
 Nothing in here knows the scheduler (`gearbox`); it uses this package as any program can, over `Server.attach`.
 """

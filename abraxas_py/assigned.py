@@ -15,8 +15,8 @@ from abraxas_py.protocol.pull import PIECE_BYTES, Ticket
 from abraxas_py.protocol.wire import MAX_PACKET_BYTES, REQUEST, encode
 
 if TYPE_CHECKING:
+    from abraxas_py.engagement import Engagement
     from abraxas_py.lifeline import Lifeline
-    from abraxas_py.worker import Engagement
 
 __all__ = ["Assigned", "Result"]
 

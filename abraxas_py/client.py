@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from functools import partial
 from math import ceil, inf
-from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, overload
 
 import trio
 
@@ -22,13 +22,15 @@ from abraxas_py.backoff import MAX_DELAY
 from abraxas_py.call import Call, Question, function_name
 from abraxas_py.dump import PacketDump, TrafficDump
 from abraxas_py.errors import AbraxasError, LocalProtocolError
-from abraxas_py.lifeline import Lifeline, Lifelines
+from abraxas_py.jobstatus import JobStatus, merged
+from abraxas_py.lifeline import Lifeline
+from abraxas_py.lifelines import Lifelines
 from abraxas_py.nursery import open_nursery
 from abraxas_py.payload import Feeder, Payload
 from abraxas_py.protocol.packets import MAX_UNIQUE_BYTES, SUBMISSIONS, Packet, Priority, Type
 from abraxas_py.protocol.wire import REQUEST, encode
 from abraxas_py.settings import Settings, Target
-from abraxas_py.task import Data, Event, Status, Task, Warning, fraction
+from abraxas_py.task import Data, Event, Status, Task, Warning
 from abraxas_py.transport import Dialer, Endpoint
 from abraxas_py.worker import Worker
 
@@ -54,31 +56,6 @@ class Default:
 
 
 DEFAULT: Final = Default()
-
-
-class JobStatus(NamedTuple):
-    """What the servers say about a job."""
-
-    known: int  # how many servers know it: mostly 1 or 0
-    running: int  # how many servers have a worker on it
-    numerator: bytes  # progress, as its worker reported it
-    denominator: bytes
-    clients: int = 0  # how many wait for it (0 where only the handle was asked for)
-
-    @property
-    def is_known(self) -> bool:
-        """Whether any server knows it."""
-        return self.known > 0
-
-    @property
-    def is_running(self) -> bool:
-        """Whether any server has a worker on it."""
-        return self.running > 0
-
-    @property
-    def fraction(self) -> float:
-        """How much is done, from 0 to 1; nan where that cannot be told."""
-        return fraction(self.numerator, self.denominator)
 
 
 class Client(Generic[T]):
@@ -318,13 +295,13 @@ class Client(Generic[T]):
     async def get_status(self, handle: bytes) -> JobStatus:
         """What the servers know of a job by its handle."""
         answers = await self._ask_all(Packet.of(Type.GET_STATUS, handle), Type.STATUS_RES)
-        return _merged([JobStatus(int(a[1]), int(a[2]), a[3], a[4]) for a in answers])
+        return merged([JobStatus(int(a[1]), int(a[2]), a[3], a[4]) for a in answers])
 
     async def get_status_unique(self, unique: bytes | str) -> JobStatus:
         """What the servers know of a job by its unique."""
         packet = Packet.of(Type.GET_STATUS_UNIQUE, _unique(unique))
         answers = await self._ask_all(packet, Type.STATUS_RES_UNIQUE)
-        return _merged([JobStatus(int(a[1]), int(a[2]), a[3], a[4], int(a[5])) for a in answers])
+        return merged([JobStatus(int(a[1]), int(a[2]), a[3], a[4], int(a[5])) for a in answers])
 
     # Connections
 
@@ -560,22 +537,6 @@ async def _copy(source: AsyncIterable[bytes], payload: Payload) -> None:
         log.debug("the job ended before its payload")
     except Exception as error:
         log.info("a payload could not be read error=%r", error)
-
-
-def _merged(statuses: list[JobStatus]) -> JobStatus:
-    """What several servers say of a job: the progress is that of one that runs it, or knows it.
-
-    >>> _merged([JobStatus(0, 0, b"0", b"0"), JobStatus(1, 1, b"2", b"3", 1)])
-    JobStatus(known=1, running=1, numerator=b'2', denominator=b'3', clients=1)
-    """
-    best = max(statuses, key=lambda status: (status.running, status.known))
-    return JobStatus(
-        sum(status.known for status in statuses),
-        sum(status.running for status in statuses),
-        best.numerator,
-        best.denominator,
-        sum(status.clients for status in statuses),
-    )
 
 
 def _unique(unique: bytes | str) -> bytes:

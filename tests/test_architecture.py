@@ -42,7 +42,8 @@ ABRAXAS = {
     "dump": ("", {"errors", "protocol", "trio"}),
     "settings": ("", {"backoff", "dump", "protocol", "transport"}),
     "call": ("", {"errors", "protocol", "lifeline", "trio"}),  # `lifeline` for its types alone
-    "lifeline": (
+    "lifeline": ("", {"call", "connection", "errors", "protocol", "settings", "transport", "trio"}),
+    "lifelines": (
         "",
         {
             "backoff",
@@ -51,6 +52,7 @@ ABRAXAS = {
             "connection",
             "dump",
             "errors",
+            "lifeline",
             "nursery",
             "protocol",
             "settings",
@@ -59,8 +61,10 @@ ABRAXAS = {
         },
     ),
     "task": ("", {"call", "errors", "protocol", "lifeline", "payload", "trio", "typing_extensions"}),  # types
+    "jobstatus": ("", {"task"}),
     "intake": ("", {"call", "errors", "lifeline", "protocol", "task", "trio"}),
-    "assigned": ("", {"errors", "intake", "protocol", "lifeline", "worker", "trio"}),  # the last two for their types
+    "assigned": ("", {"errors", "intake", "protocol", "lifeline", "engagement", "trio"}),  # two for their types
+    "engagement": ("", {"assigned", "lifeline", "protocol"}),
     "handler": ("", {"assigned", "errors"}),
     "process": ("", {"errors", "server", "trio"}),
     "cli": (
@@ -76,9 +80,11 @@ ABRAXAS = {
             "assigned",
             "backoff",
             "call",
+            "engagement",
             "errors",
             "handler",
             "lifeline",
+            "lifelines",
             "nursery",
             "protocol",
             "settings",
@@ -96,7 +102,9 @@ ABRAXAS = {
             "call",
             "dump",
             "errors",
+            "jobstatus",
             "lifeline",
+            "lifelines",
             "nursery",
             "payload",
             "protocol",
@@ -108,6 +116,7 @@ ABRAXAS = {
             "worker",
         },
     ),
+    "portal": ("", {"errors", "nursery", "trio"}),
     "blocking": ("", {"*"}),
     "testing": ("", {"broker", "client", "nursery", "server", "worker", "trio"}),
     "pytest_plugin": ("", {"testing", "pytest"}),
