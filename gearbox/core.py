@@ -27,7 +27,7 @@ import trio
 
 from gearbox.errors import Code, RpcError, StoreBusy, StoreError, StoreFull
 from gearbox.gearman import Gearman, Lost
-from gearbox.job import TERMINAL, Action, Event, Fire, Job, NoWorker, Recheck, Release, Start, Status, Tell
+from gearbox.job import TERMINAL, Action, Event, Fire, Job, NoWorker, Recheck, Release, Start, Status, Tell, Unsent
 from gearbox.steps import controls, life, pruning, recurring
 from gearbox.steps.pruning import Retention
 from gearbox.store import Batch, Moment, Result, Step, Store, Tx
@@ -78,6 +78,8 @@ class Core:
     ) -> None:
         self._store = store
         self._gearman: Gearman  # given to `run`
+        self._nursery: trio.Nursery  # of `run`
+        self._moment_at = -inf  # of the last batch
         self.instance = instance
         self._clock = clock
         self._work: deque[_Work] = deque()
@@ -87,7 +89,7 @@ class Core:
         self._wake = trio.Event()
         self._since = clock()
         self._next_at = -inf  # of the store; unknown until the first batch
-        self._is_failing = False
+        self._failing_since: float | None = None  # the moment of the first batch that was not stored
         self._is_stopping = False
         self._not_due_before = inf  # of trio's clock: a row that cannot be handled must not become a hot loop
         self._thread = trio.CapacityLimiter(1)
@@ -158,6 +160,7 @@ class Core:
         """Recover what an earlier process left, then work on `gearman` until cancelled."""
         self._gearman = gearman
         async with trio.open_nursery() as nursery:
+            self._nursery = nursery
             nursery.start_soon(self._loop)
             await self._walk(partial(life.recover, RESTART_GRACE))
             self._not_due_before = -inf
@@ -186,9 +189,10 @@ class Core:
                 pause = min(pause * 2, PAUSE_LONGEST)
                 continue
             pause = PAUSE_FIRST
-            if self._is_failing:
-                self._is_failing = False
+            if self._failing_since is not None:
                 log.warning("the database works again")
+                self._nursery.start_soon(self._look_for_unsent, self._failing_since, self._clock())
+                self._failing_since = None
             self._next_at = done.next_at
             for work, result in zip(batch, done.outcomes, strict=True):
                 self._finish(work, result)
@@ -213,7 +217,8 @@ class Core:
 
     async def _run(self, batch: Sequence[_Work]) -> Batch:
         workers = await self._gearman.workers()
-        moment = Moment(self._clock(), self.instance, self._since, workers, random.random())
+        self._moment_at = self._clock()
+        moment = Moment(self._moment_at, self.instance, self._since, workers, random.random())
         for tries_left in reversed(range(BUSY_TRIES)):
             try:
                 return await trio.to_thread.run_sync(
@@ -227,8 +232,8 @@ class Core:
 
     def _put_back(self, batch: Iterable[_Work], error: StoreError) -> None:
         """The batch was not stored: say so to those who asked, keep the rest."""
-        if not self._is_failing:
-            self._is_failing = True
+        if self._failing_since is None:
+            self._failing_since = self._moment_at
             log.error("the database fails; jobs go on when it works again", error=str(error))
         code = Code.STORAGE_FULL if isinstance(error, StoreFull) else Code.UNAVAILABLE
         kept = []
@@ -324,6 +329,19 @@ class Core:
             for job in found.without_clock:
                 if await self._gearman.is_running(job):
                     self.tell(partial(life.begin, job.id, job.epoch))
+
+    async def _look_for_unsent(self, since: float, until: float) -> None:
+        """Jobs claimed by a transaction whose end was not heard of: it was stored after all, and nothing was sent."""
+        above: int | None = 0
+        while above is not None:
+            try:
+                jobs, above = await self.call(partial(life.claimed, since, until, above))
+            except RpcError:  # it fails again
+                await trio.sleep(PAUSE_LONGEST)
+                continue
+            for job in jobs:
+                if not self._gearman.has_sent(job):
+                    self.news(job.id, job.epoch, Unsent())
 
     async def _forget_lost_watchers(self) -> None:
         """Calls that nobody waits for any more: end them, for Gearman keeps them as running jobs until then.

@@ -71,6 +71,9 @@ class Gearman(Protocol):
     def start(self, job: Job, inputs: Mapping[str, Any]) -> None:
         """Send the job's current attempt, with `inputs` in its `_meta`; its end arrives as news."""
 
+    def has_sent(self, job: Job) -> bool:
+        """Whether the job's current attempt was sent, and its end has not been told yet."""
+
     async def workers(self) -> Mapping[str, int] | None:
         """How many workers offer each method; None if no server answers."""
 
@@ -103,6 +106,7 @@ class Link:
         self._on_news = on_news
         self._on_connect = on_connect
         self._calls = itertools.count(1)
+        self._sent: set[tuple[int, int]] = set()  # (job, epoch) of attempts whose end has not come
         self._client: Client | None = None
         self._admins: list[Admin] = []
 
@@ -128,7 +132,10 @@ class Link:
         request_id = f"{self._instance}-{next(self._calls)}"
         meta = {"gearbox_id": job.id, "gearbox_attempt": job.epoch, **inputs}
 
+        self._sent.add((job.id, job.epoch))
+
         def ended(task: Task) -> None:
+            self._sent.discard((job.id, job.epoch))
             self._on_news(job.id, job.epoch, _event(task, request_id))
 
         self._client.submit(
@@ -138,6 +145,9 @@ class Link:
             priority=Priority[job.priority.name],
             on_end=ended,
         )
+
+    def has_sent(self, job: Job) -> bool:
+        return (job.id, job.epoch) in self._sent
 
     def _unique(self, job: Job) -> bytes:
         """At most 64 bytes. The attempt's own, so that Gearman can never merge two attempts."""

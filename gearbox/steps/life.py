@@ -46,6 +46,7 @@ __all__ = [
     "alive",
     "begin",
     "cancel",
+    "claimed",
     "decide",
     "due",
     "facts_of",
@@ -147,6 +148,17 @@ def stranded(above: int, tx: Tx, moment: Moment) -> Result:
     without_worker = [job for job in jobs if _workers(tx, moment, job)[0] == 0]
     without_clock = [job for job in jobs if job.timeout is not None and job.stops_at is None]
     return Result(Stranded(without_worker, without_clock, ids[-1] if len(ids) == DUE_LIMIT else None))
+
+
+def claimed(since: float, until: float, above: int, tx: Tx, moment: Moment) -> Result:
+    """Running jobs that this core claimed between two instants: ([jobs], id to go on above or None)."""
+    ids = tx.ids((Status.RUNNING,), above, DUE_LIMIT)
+    jobs = [
+        job
+        for job in tx.jobs(ids)
+        if job.method != rules.NOOPWAIT and job.owner == moment.owner and since <= (job.claimed_at or 0) <= until
+    ]
+    return Result((jobs, ids[-1] if len(ids) == DUE_LIMIT else None))
 
 
 def begin(id: int, epoch: int, tx: Tx, moment: Moment) -> Result:

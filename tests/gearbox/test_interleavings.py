@@ -39,6 +39,33 @@ async def test_i1_a_call_whose_commit_was_not_confirmed_is_the_same_call_again(
         assert len((await it.call("history", {"id": id}))["attempts"]) == 1
 
 
+async def test_i1_a_claim_whose_commit_was_not_confirmed_is_sent_once_the_database_answers(
+    tmp_path: Path, autojump_clock: Clock
+) -> None:
+    async with system(tmp_path / "db") as it:
+        ran: list[Any] = []
+        await it.work("a::b", lambda request: ran.append(request["_meta"]["gearbox_attempt"]))
+        gate = await it.gearbox.queue(NOOPWAIT)
+        id = await it.gearbox.queue("a::b", after_id=gate)
+        run_batch = it.store.run_batch
+
+        def commit_and_fail(steps: list[Step], moment: Moment) -> Batch:
+            done = run_batch(steps, moment)
+            if any("look" in str(step) for step in steps):  # the one that claims the child
+                raise StoreError("the connection was lost")
+            return done
+
+        it.store.run_batch = commit_and_fail  # type: ignore[method-assign]
+        await it.call("noopgo", gate)
+        await trio.sleep(3)
+        assert ran == []
+        it.store.run_batch = run_batch  # type: ignore[method-assign]
+        await it.gearbox.watch(id)
+        assert ran == [2]
+        outcomes = [attempt["outcome"] for attempt in (await it.call("history", {"id": id}))["attempts"]]
+        assert outcomes == ["released", "complete"]
+
+
 @pytest.mark.parametrize("case", ["before the pause", "twice", "restart"])
 async def test_i11_noopgo(tmp_path: Path, autojump_clock: Clock, case: str) -> None:
     async with system(tmp_path / "db") as it:
