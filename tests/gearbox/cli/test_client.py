@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +15,7 @@ import trio
 
 from abraxas_py import Assigned, Worker
 from gearbox import rpc
-from gearbox.cli import client, lookout
+from gearbox.cli import client, lookout, session
 from gearbox.errors import RpcError
 
 Run = Callable[..., Any]
@@ -189,7 +193,7 @@ async def test_a_gearman_without_a_core_is_told_and_given_up(
 ) -> None:
     monkeypatch.setattr(lookout, "INTERVAL", 0.05)
     monkeypatch.setattr(lookout, "HINT_AFTER", 0.1)
-    monkeypatch.setattr(client, "CORE_PATIENCE", 0.3)
+    monkeypatch.setattr(session, "CORE_PATIENCE", 0.3)
     async with open_gearman({}) as gearman:
         for argv, method in (
             (["status"], "status"),
@@ -266,3 +270,133 @@ def serving_again(address: str) -> Any:
             nursery.cancel_scope.cancel()
 
     return again()
+
+
+# --- the commands beyond the seed's ---
+
+GRAPH = {
+    "nodes": [{"id": n, "method_name": "a::b", "status": "complete"} for n in (1, 2)],
+    "edges": [{"from": 1, "to": 2, "kind": "after"}],
+    "is_cut": False,
+}
+METHOD = {"method": "a::b", "workers": 1, "is_paused": True, "concurrency": 3, "states": {"complete": 7}}
+ENTRY = {"name": "nightly", "cron": "0 3 * * *", "timezone": "UTC", "next": [], "method": "a::b", "args": []}
+
+
+@pytest.mark.parametrize(
+    ("argv", "method", "answer", "params", "output"),
+    [
+        (["cancel", "7"], "cancel", True, {"id": 7}, ""),
+        (["cancel", "7", "--reason", "x y"], "cancel", False, {"id": 7, "reason": "x y"}, ""),
+        (["retry", "7"], "retry", {"id": 9, "jobs": {"7": 9}}, {"id": 7, "downstream": True}, "9\n"),
+        (["retry", "7", "--alone"], "retry", {"id": 9, "jobs": {"7": 9}}, {"id": 7, "downstream": False}, "9\n"),
+        (["why", "7"], "why", "job 7 waits", {"id": 7}, "job 7 waits\n"),
+        (["graph", "2"], "graph", GRAPH, {"id": 2}, "2 a::b  complete  <==\n└─ after  1 a::b  complete\n"),
+        (["methods", "--json"], "methods", [], {}, "[]\n"),
+        (["methods"], "methods", [METHOD], {}, None),
+        (["pause", "a/b::c"], "pause", None, {"method": "a\\b::c"}, ""),
+        (["resume", "a/b::c"], "resume", None, {"method": "a\\b::c"}, ""),
+        (["limit", "a::b", "3"], "limit", None, {"method": "a::b", "concurrency": 3}, ""),
+        (["limit", "a::b", "none"], "limit", None, {"method": "a::b", "concurrency": None}, ""),
+        (["schedules", "-O", "nl-json"], "schedules", [{}], {}, "{}\n"),
+        (["unschedule", "nightly"], "unschedule", True, {"name": "nightly"}, ""),
+        (["run-now", "nightly"], "run_now", 12, {"name": "nightly"}, "12\n"),
+        (["watch", "--wait-for-id", "7"], "watch", "x", {"id": 7, "wait_for_id": True}, "x\n"),
+    ],
+)
+async def test_each_command_is_one_call(
+    argv: list[str], method: str, answer: Any, params: Any, output: str | None, open_gearman: Any, g_client: Run
+) -> None:
+    async with open_gearman({method: lambda params: answer}) as gearman:
+        code, out, _ = await g_client(gearman.address, *argv)
+    assert code == 0
+    assert gearman.calls == [(method, params)]
+    if output is not None:
+        assert out == output
+
+
+async def test_every_option_of_a_recurring_entry_reaches_the_core(open_gearman: Any, g_client: Run) -> None:
+    async with open_gearman({"schedule": lambda params: ENTRY}) as gearman:
+        options = ["--timezone", "Europe/Berlin", "--overlap", "queue", "--missed", "all", "-P", "high", "-D", "d"]
+        tries = ["--retries", "2", "--retry-delay", "5", "--backoff", "exponential", "--max-delay", "60"]
+        words = ["nightly", "0 3 * * *", "a/b::c", "-J", "[1]", "--run-limit", "9"]
+        code, out, _ = await g_client(gearman.address, "schedule", *options, *tries, *words)
+    assert code == 0
+    assert "nightly  0 3 * * *  UTC" in out
+    assert gearman.params_of("schedule") == [
+        {
+            "name": "nightly",
+            "cron": "0 3 * * *",
+            "timezone": "Europe/Berlin",
+            "method": "a\\b::c",
+            "args": [1],
+            "overlap": "queue",
+            "missed": "all",
+            "priority": "high",
+            "dedupe": "d",
+            "max_retries": 2,
+            "retry_delay": 5,
+            "retry_delay_max": 60,
+            "backoff": "exponential",
+            "timeout": 9,
+        }
+    ]
+
+
+async def test_limits_of_time_reach_the_core(open_gearman: Any, g_client: Run) -> None:
+    async with open_gearman({"queue": lambda params: 1}) as gearman:
+        options = ["--run-limit", "2.5", "--expires", "2030-01-01T00:00Z", "--backoff", "exponential"]
+        assert (await g_client(gearman.address, "queue", *options, "a::b"))[0] == 0
+    (params,) = gearman.params_of("queue")
+    assert (params["timeout"], params["expires"]) == (2.5, "2030-01-01T00:00:00.000Z")
+    assert (params["backoff"], params["retry_delay_max"]) == ("exponential", 3600)
+
+
+async def test_many_jobs_from_a_file(open_gearman: Any, g_client: Run, tmp_path: Path) -> None:
+    jobs = [{"name": "a::b", "ref": "x"}, {"name": "a::b", "after_ref": "x"}]
+    file = tmp_path / "jobs.json"
+    async with open_gearman({"queue_many": lambda params: [4, 5]}) as gearman:
+        for value in (jobs, {"jobs": jobs}):
+            file.write_text(json.dumps(value))
+            assert (await g_client(gearman.address, "queue-many", "-q", str(file)))[:2] == (0, "4\n5\n")
+        file.write_text("[")
+        code, _, errors = await g_client(gearman.address, "queue-many", "-q", str(file))
+        assert (code, errors) == (1, f"g-client: {file} is not JSON: Expecting value: line 1 column 2 (char 1)\n")
+        code, _, errors = await g_client(gearman.address, "queue-many", "-q", str(tmp_path / "none"))
+        assert (code, errors) == (1, f"g-client: {tmp_path / 'none'}: No such file or directory\n")
+    assert [params["jobs"] for params in gearman.params_of("queue_many")] == [jobs, jobs]
+
+
+async def test_top_prints_once_where_nobody_watches(open_gearman: Any, g_client: Run) -> None:
+    job = {"id": 3, "method_name": "a::b\n", "status": "running", "progress": {"n": 42}}
+    rows = [{**job, "updated": "2026-11-21T18:58:47.984Z"}]
+    async with open_gearman({"methods": lambda params: [METHOD], "status": lambda params: rows}) as gearman:
+        code, out, _ = await g_client(gearman.address, "top")
+    assert code == 0
+    lines = [line.split() for line in out.splitlines()]
+    assert ["a::b", "(paused)", "1", "3", "0", "0", "0", "0", "0"] in lines
+    assert ["3", "a::b\\n", "running", "42"] in [line[:4] for line in lines]
+
+
+async def test_a_terminal_sees_the_progress_of_its_job(open_gearman: Any) -> None:
+    progress: dict[str, Any] = {"id": 5, "status": "running", "progress": {"n": 42}}
+    asked = trio.Event()
+
+    def status(params: Any) -> Any:
+        asked.set()
+        return [progress]
+
+    master, slave = os.openpty()
+    async with open_gearman({"watch": lambda params: trio.Event(), "status": status}) as gearman:
+        argv = [sys.executable, "-c", "from gearbox.cli.client import run; run()", "watch", "5"]
+        environment = {**os.environ, "GEARMAN_SERVER": gearman.address, "TERM": "xterm", "COLUMNS": "80"}
+        process = await trio.lowlevel.open_process(argv, stderr=slave, stdout=slave, env=environment)
+        os.close(slave)
+        output = b""
+        async with trio.lowlevel.FdStream(master) as screen:
+            with trio.fail_after(30):
+                while b"42%" not in output:
+                    output += await screen.receive_some()
+            process.terminate()
+            await process.wait()
+    assert b"job 5 running" in output

@@ -1,0 +1,296 @@
+"""One command of g-client against the servers: a function for each."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from abraxas_py import Priority
+from gearbox.cli import drawing, tables
+from gearbox.cli.dates import iso
+from gearbox.cli.lookout import looking_out
+from gearbox.cli.output import Mode
+from gearbox.cli.terminal import Terminal, is_terminal
+from gearbox.cli.wanted import Complaint, Wanted
+from gearbox.client import NAMESPACE, Gearbox
+from gearbox.shapes import Graph
+
+__all__ = ["Session"]
+
+CORE_PATIENCE = 5.0  # seconds for a core to be there
+WATCH_PATIENCE = 60.0  # the same once a job is queued: a core may be restarted
+FILE_LARGEST = 64 * 2**20  # bytes of JSON; Gearman's largest packet is not larger
+
+
+class Session:
+    """Carries out what is wanted. `queued` is the job that goes on without us."""
+
+    def __init__(self, servers: Sequence[str], gearbox: Gearbox, wanted: Wanted, terminal: Terminal) -> None:
+        self._servers = servers
+        self._gearbox = gearbox
+        self._wanted = wanted
+        self._terminal = terminal
+        self.queued: int | None = None
+
+    async def perform(self) -> None:
+        """Raises RpcError, AbraxasError, NobodyThere, Complaint."""
+        steps: Mapping[str, Callable[[], Awaitable[None]]] = {
+            "run": self._run,
+            "queue": self._queue,
+            "queue-many": self._queue_many,
+            "watch": self._watch,
+            "cancel": self._cancel,
+            "retry": self._retry,
+            "raw": self._raw,
+            "status": self._status,
+            "why": self._why,
+            "history": self._history,
+            "graph": self._graph,
+            "top": self._top,
+            "stats": self._stats,
+            "methods": self._methods,
+            "pause": self._pause,
+            "resume": self._resume,
+            "limit": self._limit,
+            "schedule": self._schedule,
+            "schedules": self._schedules,
+            "unschedule": self._unschedule,
+            "run-now": self._run_now,
+        }
+        await steps[self._wanted.command]()
+
+    # --- jobs ---
+
+    async def _submit(self) -> int:
+        wanted, terminal = self._wanted, self._terminal
+        terminal.say(f"==> Queueing {wanted.method} with {wanted.priority} priority")
+        terminal.show_arguments()
+        if wanted.after_date is not None:
+            is_past = wanted.after_date <= datetime.now(UTC)
+            terminal.say(f"==> After {iso(wanted.after_date)}{' (past, so at once)' if is_past else ''}")
+        async with self._core("queue"):
+            id = await self._gearbox.queue(
+                wanted.method,
+                wanted.arguments,
+                priority=wanted.priority,
+                dedupe=wanted.dedupe,
+                **wanted.gates(),
+                **wanted.tries(),
+            )
+        terminal.took()
+        return id
+
+    async def _queue(self) -> None:
+        self._show_id(await self._submit())
+
+    def _show_id(self, id: int) -> None:
+        if not self._wanted.is_quiet:
+            self._terminal.tell("<== Job ID: ", end="")
+        print(id, flush=True)
+
+    async def _run(self) -> None:
+        self.queued = await self._submit()
+        await self._watch_job(self.queued)
+
+    async def _watch(self) -> None:
+        (id,) = self._wanted.ids
+        await self._watch_job(id)
+
+    async def _watch_job(self, id: int) -> None:
+        self._terminal.say(f"==> Watching job {id}")
+        async with self._core("watch", WATCH_PATIENCE if self.queued else CORE_PATIENCE):
+            if is_terminal(sys.stderr) and not self._wanted.is_quiet:
+                from gearbox.cli.live import watching_bar  # 100 ms for rich, which scripts need not wait for
+
+                async with watching_bar(self._gearbox, id):
+                    result = await self._gearbox.watch(id, wait_for_id=self._wanted.is_awaited)
+            else:
+                result = await self._gearbox.watch(id, wait_for_id=self._wanted.is_awaited)
+        self._terminal.took()
+        self._terminal.show(result)
+
+    async def _queue_many(self) -> None:
+        jobs = await trio.to_thread.run_sync(_read_jobs, self._wanted.file)
+        self._terminal.say(f"==> Queueing {len(jobs)} jobs")
+        async with self._core("queue_many"):
+            ids = await self._gearbox.queue_many(jobs)
+        self._terminal.took()
+        self._terminal.show(ids, lambda ids: "".join(f"{id}\n" for id in ids))
+
+    async def _cancel(self) -> None:
+        for id in self._wanted.ids:
+            async with self._core("cancel"):
+                has_ended = await self._gearbox.cancel(id, self._wanted.reason)
+            self._terminal.tell(f"=== Cancelled job {id}" if has_ended else f"=== Job {id} had ended already")
+
+    async def _retry(self) -> None:
+        for id in self._wanted.ids:
+            async with self._core("retry"):
+                retried = await self._gearbox.retry(id, downstream=not self._wanted.is_alone)
+            if self._wanted.mode is not Mode.INSPECT:
+                self._terminal.show(retried)
+                continue
+            others = {old: new for old, new in retried["jobs"].items() if int(old) != id}
+            for old, new in others.items():
+                self._terminal.say(f"=== Job {old} is retried as {new}, too")
+            self._show_id(retried["id"])
+
+    async def _raw(self) -> None:
+        wanted, terminal = self._wanted, self._terminal
+        terminal.say(f"==> Running {wanted.method} with {wanted.priority} priority")
+        terminal.show_arguments()
+        if wanted.method.startswith(NAMESPACE):
+            looking = self._core(wanted.method.removeprefix(NAMESPACE))
+        else:
+            hint = f"=== No worker offers {wanted.method} now; waiting for one"
+            looking = looking_out(self._servers, wanted.method, hint, terminal.tell)
+        async with looking:
+            result = await self._gearbox.call(
+                wanted.method, wanted.arguments, priority=Priority[wanted.priority.upper()]
+            )
+        terminal.took()
+        terminal.show(result)
+
+    # --- looking ---
+
+    async def _status(self) -> None:
+        async with self._core("status"):
+            rows = await self._gearbox.status(self._wanted.ids)
+        self._terminal.show(rows)
+
+    async def _why(self) -> None:
+        (id,) = self._wanted.ids
+        async with self._core("why"):
+            sentence = await self._gearbox.why(id)
+        self._terminal.show(sentence)
+
+    async def _history(self) -> None:
+        (id,) = self._wanted.ids
+        async with self._core("history"):
+            history = await self._gearbox.history(id)
+        self._terminal.show(history, tables.timeline)
+
+    async def _graph(self) -> None:
+        (id,) = self._wanted.ids
+        async with self._core("graph"):
+            graph = await self._gearbox.graph(id)
+
+        def draw(graph: Graph) -> str:
+            match self._wanted.drawing:
+                case "dot":
+                    return drawing.dot(graph)
+                case "svg":
+                    return drawing.svg(graph)
+                case _:
+                    return drawing.tree(graph, id)
+
+        self._terminal.show(graph, draw)
+
+    async def _top(self) -> None:
+        from gearbox.cli.live import show_top
+
+        async with self._core("methods"):
+            await self._gearbox.methods()
+        await show_top(self._gearbox, ", ".join(self._servers))
+
+    # --- methods ---
+
+    async def _stats(self) -> None:
+        async with self._core("stats"):
+            stats = await self._gearbox.stats(self._wanted.method)
+        self._terminal.show(stats)
+
+    async def _methods(self) -> None:
+        async with self._core("methods"):
+            rows = await self._gearbox.methods()
+        self._terminal.show(rows, tables.method_table)
+
+    async def _pause(self) -> None:
+        async with self._core("pause"):
+            await self._gearbox.pause(self._wanted.method)
+        self._terminal.say(f"=== No more jobs of {self._wanted.method} are started")
+
+    async def _resume(self) -> None:
+        async with self._core("resume"):
+            await self._gearbox.resume(self._wanted.method)
+        self._terminal.say(f"=== Jobs of {self._wanted.method} are started again")
+
+    async def _limit(self) -> None:
+        wanted = self._wanted
+        async with self._core("limit"):
+            await self._gearbox.limit(wanted.method, wanted.concurrency)
+        limit = "any number" if wanted.concurrency is None else f"at most {wanted.concurrency}"
+        self._terminal.say(f"=== Of {wanted.method}, {limit} may run at once")
+
+    # --- recurring jobs ---
+
+    async def _schedule(self) -> None:
+        wanted = self._wanted
+        async with self._core("schedule"):
+            row = await self._gearbox.schedule(
+                wanted.name,
+                wanted.cron,
+                wanted.method,
+                wanted.arguments,
+                timezone=wanted.timezone,
+                overlap=wanted.overlap,
+                missed=wanted.missed,
+                priority=wanted.priority,
+                dedupe=wanted.dedupe,
+                **wanted.tries(),
+            )
+        self._terminal.show([row] if wanted.mode is Mode.INSPECT else row, tables.schedule_table)
+
+    async def _schedules(self) -> None:
+        async with self._core("schedules"):
+            rows = await self._gearbox.schedules()
+        self._terminal.show(rows, tables.schedule_table)
+
+    async def _unschedule(self) -> None:
+        async with self._core("unschedule"):
+            was_there = await self._gearbox.unschedule(self._wanted.name)
+        self._terminal.tell(
+            f"=== {self._wanted.name} is forgotten" if was_there else f"=== There is no {self._wanted.name}"
+        )
+
+    async def _run_now(self) -> None:
+        async with self._core("run_now"):
+            id = await self._gearbox.run_now(self._wanted.name)
+        self._show_id(id)
+
+    def _core(self, method: str, patience: float = CORE_PATIENCE) -> AbstractAsyncContextManager[None]:
+        """For the time of a call: look out for a core that could answer it."""
+        hint = (
+            f"=== Gearman at {', '.join(self._servers)} has no worker for {NAMESPACE}{method}: "
+            "is g-core running and connected to it?"
+        )
+        return looking_out(self._servers, f"{NAMESPACE}{method}", hint, self._terminal.tell, patience=patience)
+
+
+def _read_jobs(path: str) -> list[Any]:
+    """The array of jobs in a file, which may also stand in an object as `jobs`. Raises Complaint."""
+    try:
+        if path == "-":
+            text = sys.stdin.buffer.read(FILE_LARGEST + 1)
+        else:
+            with Path(path).open("rb") as file:
+                text = file.read(FILE_LARGEST + 1)
+    except OSError as problem:
+        raise Complaint(f"{path}: {problem.strerror}") from None
+    if len(text) > FILE_LARGEST:
+        raise Complaint(f"{path}: more than {FILE_LARGEST} bytes")
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as problem:
+        raise Complaint(f"{path} is not JSON: {problem}") from None
+    jobs = value.get("jobs") if isinstance(value, dict) else value
+    if not isinstance(jobs, list):
+        raise Complaint(f"{path} holds no array of jobs")
+    return jobs
