@@ -70,6 +70,7 @@ class Assignment:
         self.ticket = ticket
         self.assigned_at = assigned_at
         self.lease = Lease(assigned_at) if ticket is not None and ticket.attempt is not None else None
+        self.is_over = False  # nobody waits for its outcome any more
         self._progress: float | None = None
         self._news = trio.Event()
 
@@ -200,7 +201,10 @@ class Handler:
                 nursery.start_soon(self._tell_progress, ticket, work)
             if ticket is not None and ticket.attempt is not None and work.lease is not None:
                 nursery.start_soon(keep, work.lease, self._gearbox, ticket.id, ticket.attempt, nursery.cancel_scope)
-            report = await self._perform(work)
+            try:
+                report = await self._perform(work)
+            finally:
+                work.is_over = True
             nursery.cancel_scope.cancel()
         if work.lease is None or work.lease.check(trio.current_time()):
             return report

@@ -174,6 +174,8 @@ GEARBOX = {
     "lease": ("", {"client", "errors", "abraxas_py", "trio"}),
     "reporter": ("", {"client", "errors", "runner", "teller", "abraxas_py", "trio"}),
     "handler": ("", {"client", "errors", "job", "lease", "reporter", "rpc", "runner", "teller", "abraxas_py", "attrs", "trio"}),
+    "crew": ("", {"client", "handler", "reporter", "teller", "abraxas_py", "attrs", "trio"}),
+    "worker": ("", {"client", "crew", "errors", "handler", "job", "rpc", "runner", "teller", "abraxas_py", "attrs", "trio"}),
     "cli/arguments": (PURE, {"rpc", "errors"}),
     "cli/output": (PURE, {"rpc", "errors"}),
     "cli/*": ("", {"*"}),

@@ -18,7 +18,7 @@ import trio
 from abraxas_py import JobFailed, open_client
 from gearbox import handler, lease, reporter
 from gearbox.cli.console import Console
-from gearbox.cli.crew import Crew
+from gearbox.cli.crew import CommandCrew
 from gearbox.cli.performer import command_environment
 from gearbox.client import open_gearbox
 from gearbox.config import Method
@@ -39,9 +39,9 @@ async def until(condition: Callable[[], Any]) -> None:
 
 
 @asynccontextmanager
-async def a_crew(address: str, *methods: Method) -> AsyncIterator[Crew]:
+async def a_crew(address: str, *methods: Method) -> AsyncIterator[CommandCrew]:
     async with open_gearbox([address]) as gearbox, open_guard() as guard, trio.open_nursery() as nursery:
-        crew = Crew([address], gearbox=gearbox, guard=guard, console=Console(), nursery=nursery, instance="test")
+        crew = CommandCrew([address], gearbox=gearbox, guard=guard, console=Console(), nursery=nursery, instance="test")
         crew.employ(methods)
         yield crew
         nursery.cancel_scope.cancel()
@@ -289,7 +289,9 @@ async def test_stopping_is_bounded(open_gearman: Any, tmp_path: Path) -> None:
 
 async def test_a_worker_without_a_server_can_be_stopped() -> None:
     async with open_gearbox(["127.0.0.1:1"]) as gearbox, open_guard() as guard, trio.open_nursery() as nursery:
-        crew = Crew(["127.0.0.1:1"], gearbox=gearbox, guard=guard, console=Console(), nursery=nursery, instance="test")
+        crew = CommandCrew(
+            ["127.0.0.1:1"], gearbox=gearbox, guard=guard, console=Console(), nursery=nursery, instance="test"
+        )
         crew.employ([ECHO])
         await trio.sleep(0.05)
         assert await crew.stop(5)

@@ -1,0 +1,232 @@
+"""Workers in Python: functions that do the jobs of Gearbox methods.
+
+    worker = Worker(["127.0.0.1:4730"])
+
+    @worker.method("text::upper", concurrency=4)
+    def upper(text: str) -> str:
+        return text.upper()
+
+    worker.run()
+
+A job's array becomes positional arguments, its object keyword arguments, any other value the only argument. What the
+function returns is the result; it must be a JSON value. An `RpcError` that it raises fails the job with its code,
+message and data; any other exception does so with code -28500 and the traceback as data.
+
+An `async` function runs in the worker's own trio run, a plain one in a thread. Either may ask for `current_job()`, to
+report progress and to read the results of the jobs before it.
+
+Everything between the function and the core is what g-worker does as well: leave to start, a lease while it runs,
+results that are repeated until the core has them. When the lease is lost (the job was cancelled, or given to somebody
+else), an `async` function is cancelled. A thread cannot be: it goes on, its result is dropped, and no job takes its
+place until it has ended; `Job.progress` raises `JobLost` there.
+"""
+
+from __future__ import annotations
+
+import inspect
+import signal
+import socket
+import threading
+import traceback
+import uuid
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from functools import partial
+from typing import Any, TypeVar
+
+import attrs
+import trio
+
+from abraxas_py.nursery import open_nursery
+from gearbox import rpc
+from gearbox.client import open_gearbox
+from gearbox.crew import Crew
+from gearbox.errors import Code, GearboxError, RpcError
+from gearbox.handler import Assignment
+from gearbox.job import Status
+from gearbox.runner import BAD_OUTPUT, Report, failure
+from gearbox.teller import LogTeller
+
+__all__ = ["Job", "JobLost", "Worker", "current_job"]
+
+STOP_TIMEOUT = 30.0  # seconds that running jobs have after the worker was asked to stop
+TRACEBACK_CHARACTERS = 2**14  # of its end
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class JobLost(GearboxError):
+    """The core does not want this attempt of the job any more: stop, its result will not be used."""
+
+
+class Job:
+    """The job that a function is doing."""
+
+    def __init__(self, work: Assignment, token: trio.lowlevel.TrioToken) -> None:
+        self._work = work
+        self._token = token
+
+    @property
+    def id(self) -> int | None:
+        """None for a call that was not scheduled (`g-client raw`)."""
+        return None if self._work.ticket is None else self._work.ticket.id
+
+    @property
+    def attempt(self) -> int | None:
+        """The number of this try, from 1 on."""
+        return None if self._work.ticket is None else self._work.ticket.attempt
+
+    @property
+    def method(self) -> str:
+        """The method's full name."""
+        return self._work.method
+
+    @property
+    def params(self) -> Any:
+        """What the job was queued with."""
+        return self._work.params
+
+    @property
+    def after(self) -> Any:
+        """`{"id", "result"}` of the job named by `after_id`; None without one."""
+        return self._work.meta.get("gearbox_after")
+
+    @property
+    def pool(self) -> list[Any]:
+        """`{"id", "result"}` of each job of its pool (`before_id`)."""
+        return self._work.meta.get("gearbox_pool") or []
+
+    def progress(self, number: float) -> None:
+        """Tell how far it is, by custom a percentage; from any thread, as often as you like. Raises JobLost."""
+        if self._work.is_over:
+            raise JobLost("the core does not want this job any more")
+        self._token.run_sync_soon(self._work.tell_progress, number)
+
+
+_current: ContextVar[Job] = ContextVar("gearbox job")
+
+
+def current_job() -> Job:
+    """The job that the calling function is doing. Raises LookupError outside of one."""
+    return _current.get()
+
+
+@attrs.define(eq=False)
+class _Method:
+    """A function at work."""
+
+    name: str
+    function: Callable[..., Any]
+    concurrency: int
+    threads: trio.CapacityLimiter = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.threads = trio.CapacityLimiter(self.concurrency)
+
+    async def __call__(self, work: Assignment) -> Report:
+        _current.set(Job(work, trio.lowlevel.current_trio_token()))
+        call = bind(self.function, work.params)
+        if isinstance(call, Report):
+            return call
+        try:
+            if inspect.iscoroutinefunction(self.function):
+                value = await call()
+            else:  # a thread that is abandoned keeps its place among `threads` until it ends
+                value = await trio.to_thread.run_sync(call, limiter=self.threads, abandon_on_cancel=True)
+        except Exception as problem:
+            return failed(problem)
+        return completed(value)
+
+
+def bind(function: Callable[..., Any], params: Any) -> Callable[[], Any] | Report:
+    """The call of a function with a job's params; a report, if they do not fit."""
+    args: Sequence[Any] = ()
+    kwargs: dict[str, Any] = {}
+    match params:
+        case None:
+            pass
+        case list():
+            args = params
+        case dict():
+            kwargs = params
+        case _:
+            args = [params]
+    try:
+        inspect.signature(function).bind(*args, **kwargs)
+    except TypeError as problem:
+        return failure(Code.BAD_REQUEST, f"the arguments do not fit: {problem}")
+    return partial(function, *args, **kwargs)
+
+
+def completed(value: Any) -> Report:
+    """The report of a function that returned `value`."""
+    try:
+        rpc.dump(value)
+    except (TypeError, ValueError) as problem:
+        return failure(BAD_OUTPUT, f"the result is not JSON: {problem}")
+    return Report(Status.COMPLETE, value)
+
+
+def failed(problem: Exception) -> Report:
+    """The report of a function that raised `problem`."""
+    if isinstance(problem, RpcError):
+        try:
+            rpc.dump(problem.as_json())
+        except (TypeError, ValueError):
+            return failure(Code.JOB_ERRORED, str(problem))
+        return Report(Status.ERRORED, problem.as_json())
+    text = "".join(traceback.format_exception(problem))[-TRACEBACK_CHARACTERS:]
+    message = "".join(traceback.format_exception_only(problem)).strip()
+    return failure(Code.JOB_ERRORED, message, {"traceback": text})
+
+
+class Worker:
+    """Methods in Python on any of the Gearman `servers`."""
+
+    def __init__(self, servers: Sequence[str], *, stop_timeout: float = STOP_TIMEOUT) -> None:
+        self._servers = servers
+        self._stop_timeout = stop_timeout
+        self._methods: dict[str, _Method] = {}
+        self._stop = trio.Event()
+
+    def method(self, name: str, *, concurrency: int = 1) -> Callable[[Function], Function]:
+        """Have the function do the jobs of the method `name`, up to `concurrency` at once."""
+
+        def register(function: Function) -> Function:
+            if name in self._methods:
+                raise ValueError(f"{name} has a function already")
+            self._methods[name] = _Method(name, function, concurrency)
+            return function
+
+        return register
+
+    def stop(self) -> None:
+        """Take no more jobs, finish those that run, and end; from the worker's own trio run."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Work until a signal (TERM or INT) or `stop` ends it, in a trio run of its own."""
+        trio.run(self.work)
+
+    async def work(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """The same in a trio run of yours; started once all methods are offered.
+
+        Signals are heeded in the main thread only. Cancelled, it drops what runs.
+        """
+        instance = f"{socket.gethostname()}:{uuid.uuid4()}"
+        async with open_gearbox(self._servers, client_id=instance) as gearbox, open_nursery() as nursery:
+            crew = Crew(self._servers, gearbox=gearbox, teller=LogTeller(), nursery=nursery, instance=instance)
+            for method in self._methods.values():
+                crew.offer(method.name, method, max_jobs=method.concurrency)
+            if threading.current_thread() is threading.main_thread():
+                nursery.start_soon(self._heed_signals)
+            await crew.wait_until_connected()
+            task_status.started()
+            await self._stop.wait()
+            await crew.stop(self._stop_timeout)
+            nursery.cancel_scope.cancel()
+
+    async def _heed_signals(self) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async for _ in signals:
+                self._stop.set()

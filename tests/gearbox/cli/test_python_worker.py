@@ -1,0 +1,175 @@
+"""Workers in Python, on a real Gearman server and a core that answers as the test wants."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+import trio.lowlevel
+
+from abraxas_py import JobFailed, open_client
+from gearbox import handler, lease
+from gearbox.errors import RpcError
+from gearbox.worker import JobLost, Worker, current_job
+
+ACCEPTING: dict[str, Callable[[Any], Any]] = {
+    "job_data": lambda params: None,
+    "job_start": lambda params: True,
+    "alive": lambda params: True,
+}
+
+
+@asynccontextmanager
+async def working(worker: Worker) -> AsyncIterator[None]:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(worker.work)
+        yield
+        worker.stop()
+
+
+async def submit(address: str, function: str, params: Any, **meta: Any) -> Any:
+    request = {"jsonrpc": "2.0", "method": function, "params": params, "id": "x", "_meta": meta}
+    async with open_client(address) as client:
+        return json.loads(await client.submit(function, json.dumps(request).encode()))
+
+
+async def do(gearman: Any, function: str, params: Any) -> Any:
+    """The last report on a scheduled job, without what every report has."""
+    await submit(gearman.address, function, params, gearbox_id=7, gearbox_attempt=1)
+    with trio.fail_after(10):
+        while not any("status" in report for report in gearman.params_of("job_data")):  # noqa: ASYNC110
+            await trio.sleep(0.01)
+    report = gearman.params_of("job_data")[-1]
+    gearman.calls.clear()
+    assert (report.pop("id"), report.pop("attempt")) == (7, 1)
+    return report
+
+
+async def test_params_become_arguments_and_the_return_value_the_result(open_gearman: Any) -> None:
+    async with open_gearman(ACCEPTING) as gearman:
+        worker = Worker([gearman.address])
+
+        @worker.method("a::plain")
+        def plain(*args: Any, **kwargs: Any) -> Any:
+            assert threading.current_thread() is not threading.main_thread()
+            return [list(args), kwargs]
+
+        @worker.method("a::async")
+        async def asynchronous(x: int = 0) -> int:
+            await trio.lowlevel.checkpoint()
+            return x + 1
+
+        async with working(worker):
+            for params, expected in [
+                (None, [[], {}]),
+                ([1, "a"], [[1, "a"], {}]),
+                ({"b": None}, [[], {"b": None}]),
+                ("text", [["text"], {}]),
+            ]:
+                assert await do(gearman, "a::plain", params) == {"status": "complete", "data": expected}
+            assert await do(gearman, "a::async", [41]) == {"status": "complete", "data": 42}
+            assert (await submit(gearman.address, "a::async", {"x": 1}))["result"] == 2
+
+
+async def test_what_a_function_raises_fails_its_job(open_gearman: Any) -> None:
+    async with open_gearman(ACCEPTING) as gearman:
+        worker = Worker([gearman.address])
+
+        @worker.method("a::fail")
+        def fail(how: str) -> Any:
+            if how == "rpc":
+                raise RpcError(42, "no", {"k": 1})
+            if how == "rpc without JSON":
+                raise RpcError(42, "no", object())
+            if how == "set":
+                return {1, 2}
+            raise ValueError("bad\nvalue")
+
+        async with working(worker):
+            report = await do(gearman, "a::fail", ["rpc"])
+            assert report == {"status": "errored", "data": {"code": 42, "message": "no", "data": {"k": 1}}}
+            report = await do(gearman, "a::fail", ["any"])
+            assert (report["data"]["code"], report["data"]["message"]) == (-28500, "ValueError: bad\nvalue")
+            assert "in fail" in report["data"]["data"]["traceback"]
+            report = await do(gearman, "a::fail", ["set"])
+            assert report["data"]["code"] == 422
+            assert (await do(gearman, "a::fail", ["rpc without JSON"]))["data"]["code"] == -28500
+            report = await do(gearman, "a::fail", [1, 2, 3])
+            assert report["data"] == {"code": 400, "message": "the arguments do not fit: too many positional arguments"}
+
+
+async def test_progress_and_the_results_of_earlier_jobs(open_gearman: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handler, "PROGRESS_INTERVAL", 0.01)
+    told = threading.Event()
+
+    def job_data(params: Any) -> None:
+        if "progress" in params:
+            told.set()
+
+    async with open_gearman({**ACCEPTING, "job_data": job_data}) as gearman:
+        worker = Worker([gearman.address])
+
+        @worker.method("a::sum")
+        def total() -> int:
+            job = current_job()
+            job.progress(50)
+            assert told.wait(10)
+            assert (job.id, job.attempt, job.method, job.params) == (7, 2, "a::sum", None)
+            return int(job.after["result"]) + sum(one["result"] for one in job.pool)
+
+        async with working(worker):
+            meta = {"gearbox_after": {"id": 1, "result": 1}, "gearbox_pool": [{"id": 2, "result": 10}]}
+            await submit(gearman.address, "a::sum", None, gearbox_id=7, gearbox_attempt=2, **meta)
+    progress, end = gearman.params_of("job_data")
+    assert progress == {"id": 7, "attempt": 2, "progress": 50}
+    assert end == {"id": 7, "attempt": 2, "status": "complete", "data": 11}
+
+
+async def test_a_job_that_is_not_wanted_any_more_is_stopped_and_not_reported(
+    open_gearman: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "FIRST_QUESTION", 0.01)
+    ends: list[str] = []
+    stopped = threading.Event()
+    async with open_gearman({**ACCEPTING, "alive": lambda params: False}) as gearman:
+        worker = Worker([gearman.address])
+
+        @worker.method("a::async")
+        async def asynchronous() -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                ends.append("cancelled")
+
+        @worker.method("a::plain")
+        def plain() -> None:
+            job = current_job()
+            try:
+                while True:
+                    job.progress(1)
+                    stopped.wait(0.01)
+            except JobLost:
+                ends.append("lost")
+                stopped.set()
+
+        async with working(worker):
+            for method in ("a::async", "a::plain"):
+                with pytest.raises(JobFailed):
+                    await submit(gearman.address, method, None, gearbox_id=7, gearbox_attempt=1)
+            assert await trio.to_thread.run_sync(stopped.wait, 10)
+    assert sorted(ends) == ["cancelled", "lost"]
+    assert not any("status" in report for report in gearman.params_of("job_data"))
+
+
+def test_a_method_has_one_function_and_outside_of_a_job_there_is_none() -> None:
+    worker = Worker(["127.0.0.1:1"])
+    worker.method("a::b")(print)
+    with pytest.raises(ValueError, match="a::b has a function already"):
+        worker.method("a::b")(print)
+    with pytest.raises(LookupError):
+        current_job()
