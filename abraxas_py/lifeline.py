@@ -149,6 +149,13 @@ class Lifeline:
         self._sent.set()
         self._sent = trio.Event()
 
+    def is_about_worker(self, message: Packet | Line) -> bool:
+        """Whether this is an ERROR that answers no call, but what a worker said; servers differ in its code."""
+        if isinstance(message, Packet) and message.type is Type.ERROR and not self.exchange.is_awaiting:
+            log.debug("a worker was refused server=%s error=%r", self.name, message.body)
+            return True
+        return False
+
     def receive(self, message: Packet | Line) -> None:
         """Take what is not for workers. Raises RemoteProtocolError."""
         if isinstance(message, Packet):

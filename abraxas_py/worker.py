@@ -126,6 +126,7 @@ class Worker:
         self._admin = admin
         self._grab = encode(REQUEST, Packet(Type.GRAB_JOB_ALL if reducers else Type.GRAB_JOB_UNIQ))
         self._functions: dict[bytes, _Function] = {}
+        self._left: dict[bytes, _Function] = {}  # functions that were removed: a job may be on its way
         self._limits: dict[bytes, tuple[int, ...]] = {}  # of queues, by function
         self._engagements: dict[Lifeline, Engagement] = {}
         self._running = 0
@@ -176,7 +177,9 @@ class Worker:
         runs to another worker if it were told at once.
         """
         name = function.encode() if isinstance(function, str) else function
-        if self._functions.pop(name, None) is not None:
+        known = self._functions.pop(name, None)
+        if known is not None:
+            self._left[name] = known
             for engagement in self._engagements.values():
                 engagement.leaving.add(name)
                 engagement.leave()
@@ -254,8 +257,8 @@ class Worker:
     def assign(self, job: Assigned) -> None:
         """Begin with a job."""
         self._running += 1
-        known = self._functions.get(job.function)
-        if known is None:  # removed while the job was on its way
+        known = self._functions.get(job.function) or self._left.get(job.function)
+        if known is None:  # never offered: the server is mistaken
             job.fail()
         elif job.is_pulled and not known.is_stream:
             assert self._spawn is not None

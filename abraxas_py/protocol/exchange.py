@@ -59,6 +59,11 @@ class Exchange(Generic[CallT]):
     def __len__(self) -> int:
         return len(self._awaiting) + sum(map(len, self._running.values()))
 
+    @property
+    def is_awaiting(self) -> bool:
+        """Whether any request is to be answered still."""
+        return bool(self._awaiting)
+
     def ask(self, call: CallT, answer: Type, *, is_fence: bool = False) -> None:
         """A request of this call leaves now; its answer will be of this type, or ERROR (of a fence: after ERRORs)."""
         self._awaiting.append((call, answer, is_fence))

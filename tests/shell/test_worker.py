@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import pytest
 import trio
+import trio.testing
 
 from abraxas_py import (
     Assigned,
+    Connection,
     ConnectionLost,
     JobFailed,
     JobRaised,
     LocalProtocolError,
     Options,
+    Packet,
     Server,
+    Type,
     Worker,
     open_admin,
     open_client,
 )
+from abraxas_py.protocol.wire import RESPONSE, encode
 
 pytestmark = pytest.mark.usefixtures("autojump_clock")
 
@@ -228,4 +233,81 @@ async def test_a_time_limit_is_the_servers_to_keep() -> None:
             with pytest.raises(JobFailed):
                 await client.submit("f")
             assert trio.current_time() - start == pytest.approx(1.5, abs=0.05)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_job_that_was_on_its_way_when_its_function_was_removed_is_done() -> None:
+    server = Server()
+    done: list[bytes] = []
+    worker = Worker(server.dial, max_jobs=8)
+
+    def leave(job: Assigned) -> None:
+        done.append(job.data)
+        job.complete()
+        if job.data == b"5":  # with several grabs on their way
+            assert any(engagement.grabs for engagement in worker._engagements.values())
+            worker.remove("f")
+
+    worker.take("f", leave)
+    async with open_client(server.dial) as client, trio.open_nursery() as nursery:
+        tasks = [client.submit("f", b"%d" % n) for n in range(40)]
+        await tasks[-1].created()
+        await nursery.start(worker.run)
+        await trio.sleep(1)
+        assert len(done) < 40
+        assert [task.done for task in tasks] == [str(n).encode() in done for n in range(40)]
+        assert all(task.error is None for task in tasks)
+        assert server.broker.functions[b"f"].workers == 0
+        worker.take("f", leave)
+        assert await tasks[-1] == b""
+        nursery.cancel_scope.cancel()
+
+
+async def test_leaving_a_function_waits_for_its_jobs() -> None:
+    """gearmand gives a running job to another worker when the one that runs it leaves the function."""
+    server = Server()
+    release = trio.Event()
+
+    async def slow(job: Assigned) -> bytes:
+        await release.wait()
+        return b"done"
+
+    worker = Worker(server.dial, max_jobs=2)
+    worker.add("f", slow)
+    async with open_client(server.dial) as client, trio.open_nursery() as nursery:
+        await nursery.start(worker.run)
+        task = client.submit("f")
+        await trio.sleep(1)
+        worker.remove_all()
+        await trio.sleep(1)
+        assert server.broker.functions[b"f"].workers == 1
+        release.set()
+        assert await task == b"done"
+        await trio.sleep(1)
+        assert server.broker.functions[b"f"].workers == 0
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_error_that_answers_nothing_does_not_cost_the_worker_its_connection() -> None:
+    """A late report is answered by other codes elsewhere (Perl's server, gearman-java)."""
+    ours, theirs = trio.testing.memory_stream_pair()
+    server = Connection(theirs)
+    job_then_error = [
+        Packet(Type.ECHO_RES, b"registered"),
+        Packet(Type.ERROR, b"unknown_job\0no such job"),
+        Packet.of(Type.JOB_ASSIGN_UNIQ, b"H:1", b"f", b"", b"data"),
+    ]
+
+    async def dial() -> trio.abc.Stream:
+        return ours
+
+    done: list[bytes] = []
+    worker = Worker(dial)
+    worker.take("f", lambda job: done.append(job.data))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(worker.run)
+        await theirs.receive_some()
+        await server.send_encoded(encode(RESPONSE, Packet(Type.OPTION_RES, b"exceptions"), *job_then_error))
+        await trio.testing.wait_all_tasks_blocked()
+        assert done == [b"data"]
         nursery.cancel_scope.cancel()
