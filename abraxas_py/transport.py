@@ -103,6 +103,7 @@ async def connect(endpoint: str | Endpoint) -> trio.abc.Stream:
         if endpoint.scheme == "unix":
             return await trio.open_unix_socket(endpoint.path)
         stream = await trio.open_tcp_stream(endpoint.host, endpoint.port)
+        keep_alive(stream.socket)
         if endpoint.scheme == "tcp":
             return stream
         secured = trio.SSLStream(stream, client_context(endpoint), server_hostname=endpoint.name or endpoint.host)
@@ -115,6 +116,14 @@ async def connect(endpoint: str | Endpoint) -> trio.abc.Stream:
     except (OSError, trio.BrokenResourceError) as error:
         reason = error.__cause__ or error
         raise ConnectionLost(f"cannot connect to {endpoint}: {_plain(reason)}") from error
+
+
+def keep_alive(sock: trio.socket.SocketType) -> None:
+    """Have it found out within a minute (30 s + 3 x 10 s) when the other side is gone without a word."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
+        if hasattr(socket, name):  # not everywhere
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _plain(error: BaseException) -> str:
