@@ -42,6 +42,7 @@ RETRY_FLOOR = 0.1  # s; a worker that fails at once with retry_delay 0 must not 
 DATA_GRACE = 30.0  # s from Gearman's "ended" to the worker's data (original: for ever)
 MISSING_GRACE = 5.0  # s from "nobody knows it" to the end of the attempt (as the original)
 LEASE = 30.0  # s between signs of life of an attempt that no Gearman connection of ours watches
+POISON = 3  # attempts that go missing one after the other: the job may be what kills its workers
 RENEWAL = 10.0  # s of a lease that must be used up before a sign of life is written down
 
 
@@ -63,7 +64,7 @@ def settle(job: Job, event: Event, now: float, chance: float = 0.5) -> Transitio
         case Reported():
             return _reported(job, event, now, chance)
         case Lapsed():
-            return _lapsed(job, now, chance)
+            return _lapsed(job, event, now, chance)
         case Vanished(was_started=was_started, grace=grace):
             if job.method == NOOPWAIT or job.status is Status.ALMOST_DONE:
                 return None
@@ -162,14 +163,21 @@ def _reported(job: Job, news: Reported, now: float, chance: float) -> Transition
     return Transition(ACTIVE, job.status, why="news from its worker", set=set)
 
 
-def _lapsed(job: Job, now: float, chance: float) -> Transition:
-    if job.status is Status.RUNNING and job.stops_at is not None and job.stops_at <= now:
+def _lapsed(job: Job, event: Lapsed, now: float, chance: float) -> Transition:
+    if job.status is Status.RUNNING and job.timeout and job.stops_at is not None and job.stops_at <= now:
         error = error_text(Code.TIMED_OUT, f"ran longer than {job.timeout:g} s")
         # Its worker hears of it when it next asks whether to go on, and must have stopped before the next one starts.
         return failed(job, ACTIVE, Outcome.TIMED_OUT, error, "timed out", now, chance, pause=LEASE)
     if job.status is Status.MISSING:
+        if event.losses + 1 >= POISON and job.retries < job.max_retries:
+            message = f"went missing {POISON} times in a row, which its workers may not survive: not tried again"
+            set = {"completed": now, "result_data": error_text(Code.WENT_MISSING, message), **_unwatched(job)}
+            error = set["result_data"]
+            return Transition(ACTIVE, Status.ERRORED, "went missing again", set, Outcome.MISSING, error)
         error = error_text(Code.WENT_MISSING, "went missing")
-        return failed(job, ACTIVE, Outcome.MISSING, error, "went missing", now, chance)
+        # A worker that is cut off stops within its lease; only then may another one start.
+        pause = max(job.updated + LEASE - now, 0.0) if event.was_started else 0.0
+        return failed(job, ACTIVE, Outcome.MISSING, error, "went missing", now, chance, pause=pause)
     why = "no data came" if job.status is Status.ALMOST_DONE else "no sign of life"
     return _to(job, Status.MISSING, why, lease_at=now + MISSING_GRACE)
 

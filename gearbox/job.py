@@ -269,7 +269,14 @@ class Reported:
 
 @attrs.frozen
 class Lapsed:
-    """The row's `next_at` has passed without news: its lease is over, or its time."""
+    """The row's `next_at` has passed without news: its lease is over, or its time.
+
+    `was_started` says that a worker had leave to run the attempt; `losses`, how many attempts before it, one after the
+    other, went missing.
+    """
+
+    was_started: bool = False
+    losses: int = 0
 
 
 @attrs.frozen

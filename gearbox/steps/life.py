@@ -25,6 +25,7 @@ from gearbox.job import (
     Job,
     Lapsed,
     NewJob,
+    Outcome,
     Pool,
     Reason,
     Recheck,
@@ -107,7 +108,7 @@ def look(id: int, tx: Tx, moment: Moment) -> Result:
     if job.status not in ACTIVE:
         return Result(actions=advance(tx, moment, id))
     if job.next_at is not None and job.next_at <= moment.now:
-        return Result(actions=_settle(tx, moment, job, Lapsed()))
+        return Result(actions=_settle(tx, moment, job, _lapsed(tx, job)))
     return Result()
 
 
@@ -303,6 +304,18 @@ def _settle(tx: Tx, moment: Moment, job: Job, event: Event) -> list[Action]:
     if changed.status is Status.READY:  # released: it may start again at once
         actions.append(Recheck((changed.id,)))
     return actions
+
+
+def _lapsed(tx: Tx, job: Job) -> Lapsed:
+    if job.status is not Status.MISSING:
+        return Lapsed()
+    *earlier, current = tx.attempts(job.id)
+    losses = 0
+    for attempt in reversed(earlier):
+        if attempt.outcome is not Outcome.MISSING:
+            break
+        losses += 1
+    return Lapsed(current.started_at is not None, losses)
 
 
 def _vanished(tx: Tx, job: Job, grace: float) -> Vanished:

@@ -199,6 +199,8 @@ NEWS = [
     (missing(), Reported(progress=1.0), Status.RUNNING, None),
     (missing(), Lapsed(), Status.ERRORED, Outcome.MISSING),
     (missing(max_retries=1), Lapsed(), Status.WAITING, Outcome.MISSING),
+    (missing(max_retries=9, retries=1), Lapsed(losses=1), Status.WAITING, Outcome.MISSING),
+    (missing(max_retries=9, retries=2), Lapsed(losses=2), Status.ERRORED, Outcome.MISSING),
 ]  # fmt: skip
 
 
@@ -226,6 +228,12 @@ def test_retry_waits_at_least_the_floor() -> None:
     transition = moved(attempts.settle(running(max_retries=9, retry_delay=0.0), Ended(ERROR), NOW))
     assert transition.set["opens_at"] == NOW + 0.1
     assert transition.set["retries"] == 1
+
+
+def test_after_a_lost_worker_the_next_try_waits_until_that_one_has_surely_stopped() -> None:
+    lost = missing(max_retries=1, updated=NOW - 10)
+    assert moved(attempts.settle(lost, Lapsed(was_started=True), NOW)).set["opens_at"] == NOW - 10 + attempts.LEASE
+    assert moved(attempts.settle(lost, Lapsed(was_started=False), NOW)).set["opens_at"] == NOW + 1
 
 
 APPENDS = [

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from gearbox.job import NewJob, Recheck, Reported, Status
-from gearbox.steps import life
+from gearbox.job import Fire, NewJob, Recheck, Release, Reported, Status
+from gearbox.steps import controls, life, recurring
 from gearbox.store import Moment, Result, Store
 
 NOW = 1_800_000_000.0
@@ -47,16 +47,21 @@ def status(store: Store, id: int) -> Status:
 
 
 def looked_at(store: Store, result: Result, now: float = NOW) -> list[Any]:
-    """Perform the rechecks of a result until there are none; all the other actions on the way."""
+    """Perform what a result asks of the store until there is nothing; the actions for others on the way."""
     others = []
     todo = list(result.actions)
     for _ in range(1000):
         if not todo:
             return others
         action = todo.pop(0)
-        if isinstance(action, Recheck):
-            for id in action.ids:
-                todo += run(store, partial(life.look, id), now).actions
-        else:
-            others.append(action)
+        match action:
+            case Recheck(ids):
+                for id in ids:
+                    todo += run(store, partial(life.look, id), now).actions
+            case Release(method, above):
+                todo += run(store, partial(controls.release, method, above), now).actions
+            case Fire(name):
+                todo += run(store, partial(recurring.fire, name), now).actions
+            case _:
+                others.append(action)
     raise AssertionError("rechecks without end")
