@@ -252,23 +252,19 @@ class Server:
         self._flush()
         self._hurry()
 
-    def _receive(self, link: Link, messages: Iterable[Message | RemoteProtocolError], now: float) -> None:
-        receive, peer = self.broker.receive, link.id
-        for message in messages:
-            if link.is_closing:
-                break
-            effects = receive(peer, message, now)
-            if effects:
-                self._deliver(effects, link)
+    def _receive(self, link: Link, messages: Sequence[Message | RemoteProtocolError], now: float) -> None:
+        if messages and not link.is_closing:
+            self._deliver(self.broker.receive_all(link.id, messages, now), link)
 
     def _deliver(self, effects: Iterable[Effect], source: Link | None = None) -> None:
         soft, hard = self.limits.soft_outbox_bytes, self.limits.hard_outbox_bytes
+        links, touched = self._links, self._touched
         for effect in effects:
             if isinstance(effect, Send):
                 data = encode(RESPONSE, effect.message)
                 for peer in effect.to:
-                    link = self._links[peer]
-                    self._touched[link] = None
+                    link = links[peer]
+                    touched[link] = None
                     if link.is_closing:
                         continue
                     if link.outbox_bytes > soft:

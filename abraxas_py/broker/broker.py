@@ -44,22 +44,32 @@ class Broker(State):
 
     def receive(self, peer: int, message: Message | RemoteProtocolError, now: float) -> list[Effect]:
         """Take a message of a peer (or what was wrong with it); return what it causes."""
+        return self.receive_all(peer, (message,), now)
+
+    def receive_all(self, peer: int, messages: Iterable[Message | RemoteProtocolError], now: float) -> list[Effect]:
+        """Take messages of a peer that came together; return what they cause. Sleepers are woken once, at the end.
+
+        After a message for which the peer is to be closed, the others are passed over.
+        """
         sender = self.peers[peer]
-        try:
-            if isinstance(message, Packet):
-                if sender.text_only:
+        for message in messages:
+            if sender.is_closed:
+                break
+            try:
+                if isinstance(message, Packet):
+                    if sender.text_only:
+                        self.close(sender)
+                    else:
+                        _HANDLERS[message.type](self, sender, message, now)
+                elif isinstance(message, Line):
+                    commands.run(self, sender, message, now)
+                else:
+                    raise message
+            except RemoteProtocolError as error:
+                if error.is_fatal:
                     self.close(sender)
                 else:
-                    _HANDLERS[message.type](self, sender, message, now)
-            elif isinstance(message, Line):
-                commands.run(self, sender, message, now)
-            else:
-                raise message
-        except RemoteProtocolError as error:
-            if error.is_fatal:
-                self.close(sender)
-            else:
-                self.send(sender, Packet.of(Type.ERROR, error.code.encode(), error.text.encode()))
+                    self.send(sender, Packet.of(Type.ERROR, error.code.encode(), error.text.encode()))
         return self._settle(now)
 
     # Submissions

@@ -195,6 +195,7 @@ class Peer:
         "abilities",
         "client_id",
         "id",
+        "is_closed",
         "is_streaming",
         "jobs",
         "origin",
@@ -210,6 +211,7 @@ class Peer:
         self.id = id
         self.origin = origin
         self.client_id = b""
+        self.is_closed = False  # its connection is about to be closed: it is not heard any more
         self.wants_exceptions = wants_exceptions
         self.is_streaming = False
         self.text_only = False  # spoke something that is not ours: a packet after that is not taken (cross-protocol)

@@ -141,6 +141,7 @@ class State:
 
     def close(self, peer: Peer) -> None:
         """Close a peer's connection, when what was sent to it has left."""
+        peer.is_closed = True
         self._effects.append(Close(peer.id))
 
     def stop(self, *, drain: bool) -> None:
