@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import random
 import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import trio
@@ -19,9 +20,16 @@ START_TIMEOUT = 20.0  # s
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port below those that the system gives to connections.
+
+    Among them, a client that tries again and again to reach a server that is away ends up connected to itself, and the
+    server finds its port taken when it comes back.
+    """
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 async def answers(address: str) -> None:
