@@ -13,7 +13,7 @@ from store_stage import NOW, complete, fail, looked_at, moment, queue, read, run
 from gearbox.errors import RpcError, StoreBusy, StoreError, StoreFull
 from gearbox.job import Ended, NewJob, Outcome, Reported, Start, Status, Tell, Transition
 from gearbox.steps import life
-from gearbox.store import Moment, Result, Store, Tx, open_store
+from gearbox.store import Moment, Result, Store, Tx, controls, open_store, pruning, reading, recurring
 
 
 def test_a_job_is_stored_claimed_and_started_in_one_step(store: Store) -> None:
@@ -390,26 +390,36 @@ def test_a_full_disk_stores_nothing_and_is_over_when_there_is_room(tmp_path: Pat
 
 
 PLANS = [
-    ("SELECT_DUE", "gearbox_jobs_due"),
-    ("SELECT_NEXT", "gearbox_jobs_due"),
-    ("SELECT_IDS", "gearbox_jobs_current"),
-    ("SELECT_CURRENT", "gearbox_jobs_current"),
-    ("SELECT_TWIN", "gearbox_jobs_dedupe"),
-    ("SELECT_POOL_DUPLICATES", "gearbox_jobs_before"),
-    ("SELECT_DEPENDENTS", "gearbox_jobs_after"),
-    ("SELECT_FACTS", "gearbox_jobs_before"),
-    ("SELECT_JOB_OF_TOKEN", "gearbox_jobs_token"),
+    (reading.SELECT_DUE, "gearbox_jobs_due"),
+    (reading.SELECT_NEXT, "gearbox_jobs_due"),
+    (reading.SELECT_NEXT, "gearbox_schedules_due"),
+    (reading.SELECT_IDS, "gearbox_jobs_current"),
+    (reading.SELECT_CURRENT, "gearbox_jobs_current"),
+    (reading.SELECT_TWIN, "gearbox_jobs_dedupe"),
+    (reading.SELECT_POOL_DUPLICATES, "gearbox_jobs_before"),
+    (reading.SELECT_DEPENDENTS, "gearbox_jobs_after"),
+    (reading.SELECT_FAILED_DEPENDENTS, "gearbox_jobs_after"),
+    (reading.SELECT_FACTS, "gearbox_jobs_before"),
+    (reading.SELECT_FACTS, "gearbox_jobs_retry_of"),
+    (reading.SELECT_RETRY, "gearbox_jobs_retry_of"),
+    (reading.SELECT_UNFINISHED, "gearbox_jobs_before"),
+    (reading.SELECT_RESULTS, "gearbox_jobs_before"),
+    (reading.SELECT_FAILED_MEMBERS, "gearbox_jobs_before"),
+    (reading.SELECT_NEIGHBOURS, "gearbox_jobs_see_other"),
+    (reading.SELECT_JOB_OF_TOKEN, "gearbox_jobs_token"),
+    (controls.SELECT_HELD, "gearbox_jobs_held"),
+    (controls.SELECT_AHEAD, "gearbox_jobs_held"),
+    (recurring.SELECT_DUE_SCHEDULES, "gearbox_schedules_due"),
+    (pruning.SELECT_OLD, "gearbox_jobs_after"),
+    (pruning.SELECT_OLD, "gearbox_jobs_retry_of"),
 ]
+VALUES = ["id", "now", "limit", "status", "above", "dedupe", "submit_token", "method", "rank", "below"]
 
 
 @pytest.mark.parametrize(("statement", "index"), PLANS)
 def test_no_statement_scans_the_table(tmp_path: Path, statement: str, index: str) -> None:
-    from gearbox.store import reading
-
     store = open_store(str(tmp_path / "jobs.db"))
-    text = f"EXPLAIN QUERY PLAN {getattr(reading, statement)}"
-    values = dict.fromkeys(("id", "now", "limit", "status", "above", "dedupe", "submit_token"), "ready")
-    plan = [row[3] for row in store._connection.execute(text, values)]  # type: ignore[attr-defined]
+    plan = [row[3] for row in store._connection.execute(f"EXPLAIN QUERY PLAN {statement}", dict.fromkeys(VALUES, 1))]  # type: ignore[attr-defined]
     store.close()
     assert any(index in line for line in plan), plan
     assert not any(line.startswith("SCAN gearbox") and "INDEX" not in line for line in plan), plan
