@@ -216,6 +216,13 @@ class Worker:
         self._is_stopping = True
         self._check_ended()
 
+    async def finish(self) -> None:
+        """`stop`, and wait until the jobs that run have ended and the servers have been told."""
+        self.stop()
+        await self._ended.wait()
+        with trio.move_on_after(GOODBYE_TIMEOUT):
+            await self._lines.is_empty()
+
     def _check_ended(self) -> None:
         """Whether a stopping worker has nothing left to do: no job, and none on its way."""
         if self._is_stopping:
@@ -226,13 +233,13 @@ class Worker:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Work until cancelled or stopped. `task_status.started` once the functions are registered with any server."""
-        self._is_stopping = False
-        self._ended = trio.Event()
-        if not self._owns_lines:
+        if not self._owns_lines:  # it runs already
             await self._started.wait()
             task_status.started()
             await self._ended.wait()
             return
+        self._is_stopping = False
+        self._ended = trio.Event()
         if self._lines.worker is None:
             self._lines.worker = self
             self._lines.join(self)
@@ -244,8 +251,7 @@ class Worker:
                 await self._started.wait()
                 task_status.started()
                 await self._ended.wait()
-                with trio.move_on_after(GOODBYE_TIMEOUT):
-                    await self._lines.is_empty()
+                await self.finish()
                 nursery.cancel_scope.cancel()
         finally:
             self._lines.close()

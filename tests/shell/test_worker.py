@@ -311,3 +311,23 @@ async def test_an_error_that_answers_nothing_does_not_cost_the_worker_its_connec
         await trio.testing.wait_all_tasks_blocked()
         assert done == [b"data"]
         nursery.cancel_scope.cancel()
+
+
+async def test_a_clients_worker_finishes_before_the_client_is_closed() -> None:
+    server = Server()
+
+    async def slow(job: Assigned) -> bytes:
+        await trio.sleep(10)
+        return b"done"
+
+    async with open_client(server.dial) as other:
+        async with open_client(server.dial, max_jobs=2) as client:
+            client.worker.add("f", slow)
+            task, later = other.submit("f"), other.submit("g")
+            await trio.sleep(1)
+            await client.worker.finish()
+            assert trio.current_time() == pytest.approx(10)
+            assert await client.echo(b"still usable") == b"still usable"
+            await client.worker.run()  # returns at once
+        assert await task == b"done"
+        assert not later.done
