@@ -33,7 +33,7 @@ class LinkBroken(Exception):
 class Link(ABC):
     """What the server knows about the bytes of one peer."""
 
-    __slots__ = ("decoder", "id", "is_closing", "outbox", "outbox_bytes")
+    __slots__ = ("decoder", "id", "is_closing", "mask", "outbox", "outbox_bytes")
 
     def __init__(self, id: int, decoder: Decoder) -> None:
         self.id = id
@@ -41,6 +41,7 @@ class Link(ABC):
         self.outbox: list[bytes | memoryview] = []
         self.outbox_bytes = 0
         self.is_closing = False  # to be closed once the outbox is empty; nothing more is read
+        self.mask = 0  # what the selector watches the socket for
 
     def put(self, data: bytes) -> None:
         """Have bytes sent by the next `flush`."""
@@ -60,13 +61,12 @@ class Link(ABC):
 class SocketLink(Link):
     """A peer over TCP or a unix socket."""
 
-    __slots__ = ("address", "mask", "socket")
+    __slots__ = ("address", "socket")
 
     def __init__(self, id: int, decoder: Decoder, socket: socket.socket, address: str) -> None:
         super().__init__(id, decoder)
         self.socket = socket
         self.address = address
-        self.mask = 0  # what the selector watches the socket for
 
     def receive(self) -> list[Message | RemoteProtocolError]:
         """The messages that have become complete. Raises LinkBroken at the end of the stream."""

@@ -40,6 +40,7 @@ __all__ = ["Counters", "Keepalive", "Limits", "Server", "serve"]
 log = logging.getLogger("abraxas.server")
 
 ACCEPTS_PER_PASS = 64  # a burst of connections must not keep those that are there from being served
+PASSES_PER_WAIT = 4  # under load more is ready by the end of a pass; a way through trio's scheduler costs 30 µs
 ACCEPT_PAUSE = 1.0  # seconds without accepting when the process is out of descriptors
 SWEEP_INTERVAL = 1.0  # seconds between two looks for peers that stopped in the middle of a message
 MIB = 1024 * 1024
@@ -200,7 +201,9 @@ class Server:
         while not self._is_stopped:
             with trio.CancelScope(deadline=self._wake_at()) as self._nap:
                 await trio.lowlevel.wait_readable(descriptor)
-            self._pass()
+            for _ in range(PASSES_PER_WAIT):
+                if not self._pass():
+                    break
             if self._is_draining and not self.broker.is_running_jobs:
                 break
 
@@ -210,9 +213,11 @@ class Server:
         due_at = min(self.broker.deadline, self._sweep_at, self._accept_at)
         return trio.current_time() + max(0.0, due_at - now)
 
-    def _pass(self) -> None:
+    def _pass(self) -> bool:
+        """Serve all that is ready now; whether anything was."""
         now = self.now
-        for key, mask in self._selector.select(0):
+        ready = self._selector.select(0)
+        for key, mask in ready:
             if isinstance(key.data, Listener):
                 self._accept(key.data)
             else:
@@ -228,6 +233,7 @@ class Server:
         if self._accept_at <= now:
             self._accept_again()
         self._flush()
+        return bool(ready)
 
     def _read(self, link: SocketLink, now: float) -> None:
         try:
@@ -295,12 +301,17 @@ class Server:
                 except LinkBroken as broken:
                     self._drop(link, str(broken))
                     continue
-                if link.is_closing and not link.outbox:
-                    self._drop(link, "refused")
-                elif isinstance(link, SocketLink):
-                    if self._held and link.outbox_bytes <= self.limits.soft_outbox_bytes:
-                        self._let_go(link)
-                    self._watch(link)
+                if link.outbox or link.is_closing or link.mask != selectors.EVENT_READ or self._held:
+                    self._reconsider(link)
+
+    def _reconsider(self, link: Link) -> None:
+        """A link is not simply empty and read from, or was not."""
+        if link.is_closing and not link.outbox:
+            self._drop(link, "refused")
+        elif isinstance(link, SocketLink):
+            if self._held and link.outbox_bytes <= self.limits.soft_outbox_bytes:
+                self._let_go(link)
+            self._watch(link)
 
     def _watch(self, link: SocketLink) -> None:
         """Have the selector watch for what this link can do next."""
