@@ -10,14 +10,15 @@ which file, line and key is at fault; the others work.
 from __future__ import annotations
 
 import re
-import tomllib
-from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import attrs
+import tomlkit
+from tomlkit.exceptions import ParseError, TOMLKitError
 
 from gearbox.errors import ConfigError
 from gearbox.runner import OUTPUT_LIMIT_BYTES, Command, Input, Output, refusal, warnings
@@ -64,7 +65,9 @@ class _Source:
     text: str
 
     def where(self, *keys: str) -> str:
-        return f"{self.path} line {_line_of(self.text, keys)}, {'.'.join(keys)}"
+        lines = _lines_of(self.text)
+        known = next(keys[:end] for end in range(len(keys), -1, -1) if keys[:end] in lines)  # () is always there
+        return f"{self.path} line {lines[known]}, {'.'.join(keys)}"
 
 
 def read(paths: Sequence[str]) -> Config:
@@ -87,10 +90,9 @@ def parse(texts: Sequence[tuple[str, str]]) -> Config:
     documents, faults = [], []
     for path, text in texts:
         try:
-            documents.append((_Source(path, text), tomllib.loads(text)))
-        except tomllib.TOMLDecodeError as problem:
-            end = f"at line {text.rstrip().count(chr(10)) + 1}, the end of the document"
-            faults.append(f"{path}: {str(problem).replace('at end of document', end)}")
+            documents.append((_Source(path, text), tomlkit.parse(text).unwrap()))
+        except TOMLKitError as problem:
+            faults.append(f"{path}: {_fault(text, problem)}")
         except RecursionError:
             faults.append(f"{path}: nested too deeply")
     if faults:
@@ -246,25 +248,43 @@ METHOD_SETTINGS: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
-def _line_of(text: str, keys: Sequence[str]) -> int:
-    """The line at which the key begins in a text that is TOML.
-
-    `tomllib` does not say, but the beginning of a TOML document, up to the end of any statement, is one as well: the
-    key begins at the first line from which on the next such beginning holds it.
-    """
+def _fault(text: str, problem: TOMLKitError) -> str:
+    """What makes the text no TOML, with its line, which tomlkit does not tell of a key that is there twice."""
+    if isinstance(problem, ParseError):
+        return str(problem).replace(repr("\0"), "the end of the file")
     lines = text.split("\n")
+    for end in range(1, len(lines) + 1):
+        try:
+            tomlkit.parse("\n".join(lines[:end]))
+        except ParseError:
+            continue  # in the midst of a value of several lines
+        except TOMLKitError:
+            return f"{problem} (at line {end})"
+    return str(problem)
 
-    def is_reached(count: int) -> bool:
-        for end in range(count, len(lines) + 1):
-            try:
-                value: Any = tomllib.loads("\n".join(lines[:end]))
-            except tomllib.TOMLDecodeError:
-                continue  # in the midst of a value of several lines
-            for key in keys:
-                if not isinstance(value, dict) or key not in value:
-                    return False
-                value = value[key]
-            return True
-        return True
 
-    return bisect_left(range(1, len(lines) + 1), True, key=is_reached) + 1
+@lru_cache(maxsize=8)
+def _lines_of(text: str) -> Mapping[tuple[str, ...], int]:
+    """The line at which each key of a text that is TOML begins, which tomlkit does not keep.
+
+    A TOML document is a row of statements, each of which can be read by itself: a header or `key = value`, which ends
+    at the end of a line. (Reading ever longer beginnings of the whole document took minutes for hundreds of methods.)
+    """
+    found: dict[tuple[str, ...], int] = {(): 1}
+    table: tuple[str, ...] = ()
+    statement, begin = "", 1
+    for number, line in enumerate(text.split("\n"), 1):
+        statement, begin = (f"{statement}\n{line}", begin) if statement else (line, number)
+        try:
+            value: Any = tomlkit.parse(statement).unwrap()
+        except TOMLKitError:
+            continue  # in the midst of a value of several lines
+        is_header = statement.lstrip().startswith("[")
+        path = () if is_header else table
+        while isinstance(value, dict) and value:
+            key, value = next(iter(value.items()))
+            path = (*path, key)
+            found.setdefault(path, begin)
+        table = path if is_header else table
+        statement = ""
+    return found

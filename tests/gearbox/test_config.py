@@ -184,8 +184,9 @@ def test_several_files_add_up_and_the_first_definition_holds() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[a.b]\ncommand 'x'", r"a\.toml: .*\(at line 2, column 9\)"),
-        ("[a.b]\ncommand = [\n'x'\n", r"a\.toml: .*at line 3, the end of the document"),
+        ("[a.b]\ncommand 'x'", r"a\.toml: .* at line 2 col 8"),
+        ("[a.b]\ncommand = [\n'x'\n", r"a\.toml: Unexpected character: the end of the file at line 3 col 0"),
+        ("[a.b]\ncommand = [\n'x',\n'y']\ncommand = 'z'", r'a\.toml: Key "command" already exists.* \(at line 5\)'),
         ("[a]\n[a]", r"a\.toml: .*line 2"),
     ],
 )
@@ -208,3 +209,15 @@ def test_all_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
 def test_read_is_parse_of_files(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text(SAMPLE)
     assert read([str(tmp_path / "config.toml")]) == parse([("", SAMPLE)])
+
+
+def test_hundreds_of_remarks_name_their_lines_at_once() -> None:
+    text = "".join(f"[A.m{n}]\ncommand = [\n'x',\n\n'y']\nnope = 1\n" for n in range(300))
+    remarks = parse([("f", text)]).remarks
+    assert len(remarks) == 300
+    assert remarks[150] == "A::m150 has an unknown setting: nope (f line 906, A.m150.nope), method skipped"
+
+
+def test_a_key_within_an_inline_table_has_the_line_of_the_table() -> None:
+    (remark,) = parse([("f", '\nt = {command = "a", nope = 2}\n')]).remarks
+    assert "(f line 2, t.nope)" in remark
