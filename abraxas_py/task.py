@@ -150,13 +150,11 @@ class Task(Call, Generic[T]):
         """The result as a trio ReceiveStream of bytes; from its first use on, data goes there alone."""
         if self._output is None:
             self._output = Output(self)
-            kept: deque[Event[bytes]] = deque()
+            has_all = self.reply is not None and not self._is_iterated  # the reply holds what the events tell
             for event in self._events:
-                if isinstance(event, Data):
+                if isinstance(event, Data) and not has_all:
                     self._output.feed(event.data)
-                else:
-                    kept.append(event)
-            self._events = kept
+            self._events = deque(event for event in self._events if not isinstance(event, Data))
             if self.reply is not None:
                 self._output.feed(self.reply.body)
         return self._output

@@ -20,8 +20,8 @@ from abraxas_py import (
     Worker,
     open_client,
 )
-from abraxas_py.intake import WATCH_INTERVAL
-from abraxas_py.protocol.pull import PIECE_BYTES
+from abraxas_py.intake import WATCH_INTERVAL, PulledPayload
+from abraxas_py.protocol.pull import PIECE_BYTES, Ticket
 
 pytestmark = pytest.mark.usefixtures("autojump_clock")
 
@@ -365,3 +365,77 @@ async def test_a_server_without_streaming_mode_is_a_connection_error() -> None:
             await client.submit("f")
     assert errors[0].startswith("ConnectionLost: ")
     assert "has no streaming mode" in errors[0]
+
+
+async def test_a_pull_that_nobody_takes_ends_the_reading() -> None:
+    """A client that died between two pulls: the server keeps the next one for ever."""
+    server = Server()
+    caught: list[str] = []
+
+    async def read(job: Assigned) -> None:
+        stream = PulledPayload(job.line, Ticket.of("nobody", 1))
+        try:
+            await stream.receive_some()
+        except PayloadError as error:
+            caught.append(str(error))
+
+    async with open_client(server.dial) as client, trio.open_nursery() as nursery:
+        await run_worker(nursery, server, read)
+        await client.submit("f")
+        assert caught == ["the client is gone"]
+        assert trio.current_time() == pytest.approx(2 * WATCH_INTERVAL)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_slow_client_is_waited_for() -> None:
+    server = Server()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield bytes(PIECE_BYTES + 1)
+        await trio.sleep(100 * WATCH_INTERVAL)
+        yield b"at last"
+
+    async with open_client(server.dial, streaming=True) as client, trio.open_nursery() as nursery:
+        await run_worker(nursery, server, echo)
+        assert (await client.submit("f", slowly()))[-7:] == b"at last"
+        nursery.cancel_scope.cancel()
+
+
+async def test_reading_obeys_trios_rules_for_streams() -> None:
+    server = Server()
+
+    async def read(job: Assigned) -> bytes:
+        first = await job.payload.receive_some(3)
+        rest = await job.payload.receive_some()
+        assert job.payload is job.payload
+        await job.payload.aclose()
+        with pytest.raises(trio.ClosedResourceError):
+            await job.payload.receive_some()
+        return first + b"|" + rest[:3]
+
+    async with open_client(server.dial, streaming=True) as client, trio.open_nursery() as nursery:
+        await run_worker(nursery, server, read)
+        assert await client.submit("f", b"abcdef") == b"abc|def"
+        task = client.stream("f")
+        with pytest.raises(trio.BrokenResourceError):
+            await write(task.payload, LONG)
+        assert await task == LONG[:3] + b"|" + LONG[3:6]
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_output_that_is_asked_for_late_has_everything() -> None:
+    server = Server()
+
+    async def busy(job: Assigned) -> bytes:
+        job.send_data(b"a")
+        job.status(1, 2)
+        job.send_data(b"b")
+        return b"c"
+
+    async with open_client(server.dial) as client, trio.open_nursery() as nursery:
+        await run_worker(nursery, server, busy)
+        task = client.submit("f")
+        await task
+        assert b"".join([piece async for piece in task.output]) == b"abc"
+        assert await task == b"abc"
+        nursery.cancel_scope.cancel()
