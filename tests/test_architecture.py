@@ -164,7 +164,7 @@ GEARBOX = {
     "settings": ("", {"errors", "abraxas_py", "attrs"}),
     "config": ("", {"errors", "runner", "attrs", "cattrs", "tomlkit"}),
     "daemon": ("", {"core", "gearman", "methods", "settings", "store", "abraxas_py", "attrs", "trio"}),
-    "demo": ("", {"client", "errors", "abraxas_py", "rich", "trio"}),
+    "demo": ("", {"client", "errors", "shapes", "abraxas_py", "rich", "trio"}),
     "runner": ("", {"errors", "job", "rpc", "attrs"}),
     "child": ("", {"errors", "runner", "trio"}),
     "guard": ("", {"trio"}),
