@@ -302,7 +302,7 @@ class Output(trio.abc.ReceiveStream):
             return
         self._pieces.append(data)
         self._bytes += len(data)
-        if self._bytes > OUTPUT_BYTES and self._task.line is not None:
+        if self._bytes > OUTPUT_BYTES and self._task.line is not None and not self._task.is_done:
             self._task.line.choke(self)
         self._arrived.set()
 

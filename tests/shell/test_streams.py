@@ -430,7 +430,7 @@ async def test_an_output_that_is_asked_for_late_has_everything() -> None:
         job.send_data(b"a")
         job.status(1, 2)
         job.send_data(b"b")
-        return b"c"
+        return b"c" + job.data
 
     async with open_client(server.dial) as client, trio.open_nursery() as nursery:
         await run_worker(nursery, server, busy)
@@ -438,4 +438,8 @@ async def test_an_output_that_is_asked_for_late_has_everything() -> None:
         await task
         assert b"".join([piece async for piece in task.output]) == b"abc"
         assert await task == b"abc"
+        task = client.submit("f", LONG)
+        await task
+        assert task.output
+        assert await client.echo(b"nobody waits for it to be read") == b"nobody waits for it to be read"
         nursery.cancel_scope.cancel()
