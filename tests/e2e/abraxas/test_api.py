@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import gearman_servers
@@ -30,10 +31,13 @@ from abraxas_py import (
     Priority,
     ServerError,
     Status,
+    Target,
     Warning,
     Worker,
     open_admin,
     open_client,
+    parse_endpoint,
+    serve,
 )
 
 Open = Callable[[], AbstractAsyncContextManager[str]]
@@ -465,6 +469,22 @@ async def test_shutdown_stops_the_server(ours: Open) -> None:
 
 
 # Several servers
+
+
+async def test_servers_of_every_kind_are_used_by_one_client(tmp_path: Path) -> None:
+    where = ["127.0.0.1:0", f"unix://{tmp_path}/gearman.sock"]
+    async with serve(*where) as own, serve() as attached:
+        tcp, local = own.endpoints
+        servers = [tcp, parse_endpoint(local), Target(attached.dial, client_id="attached")]
+        async with open_client(*servers, client_id="common", max_jobs=3) as client:
+            client.worker.add("f", lambda job: job.data)
+            await until(lambda: len(client._lines.live) == 3)
+            assert [await client.submit("f", b"%d" % n) for n in range(6)] == [b"%d" % n for n in range(6)]
+            rows = [row for row in await client.admin.workers() if row.functions == (b"f",)]
+            # Two ways to one server, of which each shows both.
+            assert sorted((row.server, row.client_id) for row in rows) == sorted(
+                [(tcp, b"common")] * 2 + [(local, b"common")] * 2 + [("Server.dial", b"attached")]
+            )
 
 
 async def test_two_servers_are_asked_at_once_and_merged(server: Open) -> None:
