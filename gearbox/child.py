@@ -17,8 +17,9 @@ import errno
 import os
 import signal
 import subprocess
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any
 
@@ -44,6 +45,7 @@ from gearbox.runner import (
 __all__ = ["execute", "run"]
 
 PROGRESS = "GEARBOX_PROGRESS"
+NO_FILES: Mapping[str, bytes] = {}
 ERRORS_LIMIT_BYTES = 2**20  # of standard error, whose end is kept
 LINGER = 5.0  # seconds for output to end after the command did: a child left behind in the background may hold it open
 REAP_TIMEOUT = 5.0  # seconds for a killed child to disappear; only one stuck in the kernel takes longer
@@ -81,26 +83,32 @@ async def execute(
     started: Callable[[int], object] = lambda group: None,
     ended: Callable[[int], object] = lambda group: None,
     progress: Callable[[float], object] = lambda number: None,
+    files: Mapping[str, bytes] = NO_FILES,
 ) -> Exit:
     """Run the command to its end. Cancelled, it kills the command and all that it started.
 
-    `started` and `ended` are told the process group, `progress` the numbers that it reports. Raises OSError when the
-    program cannot be started.
+    `started` and `ended` are told the process group, `progress` the numbers that it reports. `files` are for it to
+    read; each path is in its environment, under the name given. Raises OSError when the program cannot be started.
     """
     reading, writing = os.pipe()
     async with trio.lowlevel.FdStream(reading) as reports:
-        try:
+        paths = {PROGRESS: f"/dev/fd/{writing}"}
+        with ExitStack() as stack:
+            stack.callback(os.close, writing)
+            for name, data in files.items():
+                file = stack.enter_context(tempfile.TemporaryFile())  # without a name, gone when the last one closes it
+                file.write(data)
+                file.seek(0)
+                paths[name] = f"/dev/fd/{file.fileno()}"
             process = await trio.lowlevel.open_process(
                 list(invocation.argv),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 start_new_session=True,
-                pass_fds=[writing],
-                env={**(os.environ if environment is None else environment), PROGRESS: f"/dev/fd/{writing}"},
+                pass_fds=[int(path.removeprefix("/dev/fd/")) for path in paths.values()],
+                env={**(os.environ if environment is None else environment), **paths},
             )
-        finally:
-            os.close(writing)
         started(process.pid)
         stdout, stderr = _Capture(output_limit_bytes), _Capture(ERRORS_LIMIT_BYTES)
         assert process.stdin is not None
@@ -164,6 +172,7 @@ async def run(
     started: Callable[[int], object] = lambda group: None,
     ended: Callable[[int], object] = lambda group: None,
     progress: Callable[[float], object] = lambda number: None,
+    files: Mapping[str, bytes] = NO_FILES,
 ) -> tuple[Report, Exit | None]:
     """Run one job. What goes wrong with the command is in the report; there is no exit if it could not be started."""
     invocation = prepare(command, input, params)
@@ -177,6 +186,7 @@ async def run(
             started=started,
             ended=ended,
             progress=progress,
+            files=files,
         )
     except (OSError, ValueError) as problem:
         return _not_started(invocation.argv, problem), None

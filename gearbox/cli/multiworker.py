@@ -50,7 +50,8 @@ A table is a method: [Test.Foo.echo] defines Test\Foo::echo.
   disabled = false
 
 With input = "append" a text command gets the job's arguments as "$@" at its
-end; the shell never parses them. See g-worker --help about input and output.
+end; the shell never parses them. See g-worker --help about input, output, and
+the command's environment.
 
 A file that is not TOML stops the start. A method with a wrong setting is left
 out, and the others work; what is wrong is told with file, line and key.

@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 import trio
 
+from gearbox import rpc
 from gearbox.child import run
 from gearbox.cli.joblog import Log
 from gearbox.config import Method
@@ -20,7 +21,7 @@ from gearbox.job import Status
 from gearbox.runner import Exit, Input, Report, words
 from gearbox.teller import Teller
 
-__all__ = ["CommandPerformer", "command_environment", "command_line"]
+__all__ = ["CommandPerformer", "command_environment", "command_files", "command_line"]
 
 logger = logging.getLogger("gearbox.worker")
 
@@ -37,6 +38,16 @@ def command_environment(environment: Mapping[str, str], method: str, ticket: Tic
         if ticket.attempt is not None:
             inherited["GEARBOX_ATTEMPT"] = str(ticket.attempt)
     return inherited
+
+
+def command_files(meta: Mapping[str, Any]) -> dict[str, bytes]:
+    """What a command may read about the jobs before its own: their results, where there are any.
+
+    >>> command_files({"gearbox_id": 7, "gearbox_after": {"id": 6, "result": "x"}})
+    {'GEARBOX_INPUTS': b'{"after":{"id":6,"result":"x"}}\\n'}
+    """
+    inputs = {name: meta[f"gearbox_{name}"] for name in ("after", "pool", "pool_is_cut") if f"gearbox_{name}" in meta}
+    return {"GEARBOX_INPUTS": rpc.dump(inputs).encode() + b"\n"} if inputs else {}
 
 
 def command_line(method: Method, params: Any) -> str:
@@ -84,6 +95,7 @@ class CommandPerformer:
             started=partial(self._started, work),
             ended=self.guard.remove,
             progress=work.tell_progress,
+            files=command_files(work.meta),
         )
         if exit is not None:
             sizes = len(exit.stdout), len(exit.stderr)

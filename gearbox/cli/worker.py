@@ -65,9 +65,19 @@ Output, to the job's result:
 A job fails when its command exits with another status than 0. Its watchers get
 {{"code":STATUS,"message":...,"data":{{"status","signal","stdout","stderr"}}}}; code
 is 128+N after signal N, 127 if there is no such program, 413 if it printed too
-much, 422 if the output is not in the declared form. The command finds
-GEARBOX_JOB_ID, GEARBOX_ATTEMPT and GEARBOX_METHOD in its environment. A job
-that does not come from g-core (g-client raw) gets its data as the RPC result.
+much, 422 if the output is not in the declared form. A job that does not come
+from g-core (g-client raw) gets its data as the RPC result.
+
+The command's environment has
+  GEARBOX_JOB_ID, GEARBOX_ATTEMPT, GEARBOX_METHOD
+  GEARBOX_PROGRESS  a file to write progress to: echo 42 > "$GEARBOX_PROGRESS"
+  GEARBOX_INPUTS    a file with the results of the jobs it has waited for:
+                    {{"after":{{"id","result"}},"pool":[{{"id","result"}},...]}}
+
+A job that is cancelled, or runs longer than its limit, has its command killed
+within 10 seconds, with all that it started; so has one of which g-core was not
+heard for 50 seconds (20, once the connection was lost), since it may be given
+to another worker then. This holds also while g-worker itself is stopped.
 
 Signals: TERM and INT finish what runs, then end; HUP reopens the log file.
 

@@ -153,6 +153,18 @@ async def test_progress_that_a_command_reports_reaches_the_core(
     assert end == {"id": 7, "attempt": 1, "status": "complete", "data": "done\n"}
 
 
+async def test_a_command_reads_the_results_of_the_jobs_before(open_gearman: Any) -> None:
+    method = Method("a::inputs", ("sh", "-c", 'cat "$GEARBOX_INPUTS"'), Input.IGNORE, Output.JSON)
+    result = {"text": "$(touch canary)\n'", "large": "x" * 200_000}
+    async with open_gearman(ACCEPTING) as gearman, a_crew(gearman.address, method):
+        meta = {"gearbox_after": {"id": 6, "result": result}, "gearbox_pool": [{"id": 5, "result": None}]}
+        data = payload(method.name, gearbox_id=7, gearbox_attempt=1, **meta)
+        await submit(gearman.address, method.name, data)
+        await until(lambda: gearman.params_of("job_data"))
+    (report,) = gearman.params_of("job_data")
+    assert report["data"] == {"after": {"id": 6, "result": result}, "pool": [{"id": 5, "result": None}]}
+
+
 async def test_without_the_cores_leave_nothing_is_run(open_gearman: Any, tmp_path: Path) -> None:
     method = Method("a::touch", ("touch", str(tmp_path / "canary")))
     async with open_gearman(ACCEPTING) as gearman, a_crew(gearman.address, method):
