@@ -280,8 +280,11 @@ class Server:
                         self._hold(source, link)
                     link.put(data)
             elif isinstance(effect, Close):
-                self._links[effect.peer].is_closing = True
-                self._touched[self._links[effect.peer]] = None
+                link = links[effect.peer]
+                link.is_closing = True
+                touched[link] = None
+                if isinstance(link, SocketLink):  # it may never read what is still to be sent to it
+                    self._expect(link, self.now + self.limits.incomplete_timeout)
             else:
                 self._obey(effect)
 
@@ -458,7 +461,9 @@ class Server:
     def _sweep(self, now: float) -> None:
         """Close those that did not; O(n) over the begun messages, once a second."""
         for link, until in list(self._partial.items()):
-            if until <= now:
+            if not link.mask & selectors.EVENT_READ and not link.is_closing:
+                self._partial[link] = now + self.limits.incomplete_timeout  # it is we who do not read
+            elif until <= now:
                 self.counters.stalled += 1
                 log.warning("connection closed in the middle of a message address=%s", link.address)
                 self._drop(link, "incomplete message")

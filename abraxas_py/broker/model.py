@@ -39,6 +39,7 @@ class Options:
     wakeup_timeout: float = 0.1  # seconds: a worker that has not grabbed so long after its NOOP costs nobody a job
     has_exceptions: bool = False  # forward WORK_EXCEPTION to clients that did not ask for it
     fail_on_timeout: bool = False  # a job over its CAN_DO_TIMEOUT fails, instead of going to another worker
+    max_functions: int = 100_000  # they stay until they are dropped, so somebody could fill the memory with names
     max_payload_bytes: int = 512 * 1024 * 1024  # of all jobs together; beyond it submissions are refused
     reserved: tuple[bytes, ...] = ()  # beginnings of function names that only the server's own program may register
     legacy_names: bool = False  # take function names with control characters and spaces, which can forge admin tables

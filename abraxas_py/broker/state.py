@@ -164,6 +164,8 @@ class State:
                 raise RemoteProtocolError(
                     "INVALID_FUNCTION_NAME", "Control characters or spaces in the function's name"
                 )
+            if len(self.functions) >= self.options.max_functions:
+                raise RemoteProtocolError("NOT_ALLOWED", "The server knows too many functions already")
             function = self.functions[name] = Function(name)
         return function
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from broker_stage import Stage, to
 
-from abraxas_py.protocol.packets import Type
+from abraxas_py.broker import Close, Origin, Right
+from abraxas_py.protocol.packets import Packet, Type
+from abraxas_py.protocol.wire import Line
 
 ONE, TWO, THREE = b"H:test:1", b"H:test:2", b"H:test:3"
 CLIENT, OTHER, WORKER = 1, 2, 9
@@ -294,3 +296,53 @@ def test_jobs_may_not_take_more_memory_than_allowed(make_stage: type[Stage]) -> 
     assert stage.say(OTHER, Type.SUBMIT_JOB_BG, b"f", b"", b"12") == [to(OTHER, Type.JOB_CREATED, TWO)]
     stage.leave(CLIENT)
     assert stage.say(OTHER, Type.SUBMIT_JOB_BG, b"f", b"", b"12345678") == [to(OTHER, Type.JOB_CREATED, THREE)]
+
+
+# Rights
+
+
+def test_rights_are_those_of_the_connection(stage: Stage) -> None:
+    not_allowed = (b"NOT_ALLOWED", b"This is not taken from this connection")
+    stage.connect(CLIENT, Origin("client", Right.SUBMIT))
+    stage.connect(WORKER, Origin("worker", Right.WORK))
+    assert stage.say(CLIENT, Type.CAN_DO, b"f") == [to(CLIENT, Type.ERROR, *not_allowed)]
+    assert stage.say(WORKER, Type.SUBMIT_JOB_BG, b"f", b"", b"") == [to(WORKER, Type.ERROR, *not_allowed)]
+    assert stage.say(WORKER, Type.CAN_DO, b"f") == []
+    assert stage.say(CLIENT, Type.SUBMIT_JOB_BG, b"f", b"", b"") == [to(CLIENT, Type.JOB_CREATED, ONE)]
+
+
+def test_reserved_functions_can_be_registered_by_the_servers_own_program_only(make_stage: type[Stage]) -> None:
+    stage = make_stage(reserved=(b"own::",))
+    stage.connect(WORKER, Origin(is_own=True))
+    stage.worker(WORKER, b"own::f", b"f")
+    (effect,) = stage.say(OTHER, Type.CAN_DO, b"own::f")
+    assert effect.message.body.startswith(b"NOT_ALLOWED\0")
+    stage.say(OTHER, Type.SUBMIT_JOB_BG, b"own::f", b"", b"x")
+    assert stage.say(OTHER, Type.GRAB_JOB) == [to(OTHER, Type.NO_JOB)]
+    assert stage.say(WORKER, Type.GRAB_JOB) == [to(WORKER, Type.JOB_ASSIGN, ONE, b"own::f", b"x")]
+
+
+def test_functions_cannot_fill_the_memory(make_stage: type[Stage]) -> None:
+    stage = make_stage(max_functions=2)
+    stage.worker(WORKER, b"f", b"g")
+    (effect,) = stage.say(CLIENT, Type.SUBMIT_JOB_BG, b"h", b"", b"")
+    assert effect.message.body.startswith(b"NOT_ALLOWED\0")
+    assert stage.say(CLIENT, Type.SUBMIT_JOB_BG, b"g", b"", b"") == [to(CLIENT, Type.JOB_CREATED, ONE)]
+
+
+def test_messages_that_came_together_wake_once_at_the_end(stage: Stage) -> None:
+    stage.sleeper(WORKER, b"f")
+    stage.connect(CLIENT)
+    submit = Packet.of(Type.SUBMIT_JOB_BG, b"f", b"", b"")
+    assert stage.broker.receive_all(CLIENT, [submit, submit], stage.now) == [
+        to(CLIENT, Type.JOB_CREATED, ONE),
+        to(CLIENT, Type.JOB_CREATED, TWO),
+        to(WORKER, Type.NOOP),
+    ]
+
+
+def test_after_a_message_that_closes_the_connection_the_others_are_passed_over(stage: Stage) -> None:
+    stage.connect(CLIENT)
+    submit = Packet.of(Type.SUBMIT_JOB_BG, b"f", b"", b"")
+    assert stage.broker.receive_all(CLIENT, [Line(b"GET / HTTP/1.1"), submit], stage.now) == [Close(CLIENT)]
+    assert stage.broker.jobs == {}
