@@ -11,8 +11,8 @@ from store_stage import NOW, complete, fail, looked_at, moment, queue, read, run
 
 from gearbox import attempts
 from gearbox.errors import RpcError
-from gearbox.job import Ended, Lapsed, NewJob, Outcome, Reported, Status, Vanished
-from gearbox.steps import life
+from gearbox.job import TERMINAL, Ended, Event, Lapsed, NewJob, NoWorker, Outcome, Reported, Status, Unsent, Vanished
+from gearbox.steps import life, pruning
 from gearbox.store import Result, Step, Store
 
 DONE = Reported(Status.COMPLETE, '"done"')
@@ -172,3 +172,29 @@ def test_a_lease_is_written_down_only_when_a_third_is_used_up(store: Store) -> N
         assert read(store, lambda tx: tx.job(id)).lease_at == NOW + lease_at + attempts.LEASE
     looked_at(store, run(store, partial(life.look, id), NOW + 71), NOW + 71)
     assert status(store, id) is Status.MISSING
+
+
+@pytest.mark.parametrize(
+    "event", [Ended(), Ended({"code": 1, "message": "m"}), Vanished(True, 5.0), Unsent(), NoWorker()]
+)
+def test_news_of_an_earlier_attempt_changes_nothing(store: Store, event: Event) -> None:
+    id = queue(store, max_retries=1).value
+    fail(store, id)
+    looked_at(store, run(store, partial(life.look, id), NOW + 2), NOW + 2)
+    before = read(store, lambda tx: tx.job(id))
+    assert (before.status, before.epoch) == (Status.RUNNING, 2)
+    assert run(store, partial(life.settle, id, 1, event), NOW + 3).actions == ()
+    assert read(store, lambda tx: tx.job(id)) == before
+
+
+def test_an_original_stays_while_an_older_job_is_its_duplicate(store: Store) -> None:
+    first = queue(store, dedupe="D", max_retries=1).value
+    fail(store, first)
+    second = queue(store, dedupe="D").value
+    looked_at(store, run(store, partial(life.look, first), NOW + 2), NOW + 2)
+    looked_at(store, complete(store, second, NOW + 3))
+    keep_nothing = pruning.Retention(dict.fromkeys(TERMINAL, 0.0))
+    for left in ([second], []):  # the duplicate goes in the first pass, what it refers to in the next
+        below = run(store, partial(pruning.newest, keep_nothing), NOW + 9).value
+        run(store, partial(pruning.prune, keep_nothing, below), NOW + 9)
+        assert [job.id for job in read(store, lambda tx: tx.jobs([first, second]))] == left
