@@ -250,7 +250,7 @@ class Server:
         self._receive(link, messages, now)
         if link.decoder.partial_bytes:
             self._expect(link, now + self.limits.incomplete_timeout)
-        elif self._partial:
+        elif self._partial and not link.is_closing:
             self._partial.pop(link, None)
 
     def _feed(self, link: AttachedLink, data: bytes) -> None:

@@ -260,12 +260,12 @@ async def test_a_refused_peer_that_never_reads_is_given_up() -> None:
 
 
 async def test_a_peer_is_not_given_up_because_the_server_itself_does_not_read_on() -> None:
-    limits = Limits(incomplete_timeout=0.1, soft_outbox_bytes=MIB)
+    limits = Limits(incomplete_timeout=1.5, soft_outbox_bytes=MIB)
     async with serve("127.0.0.1:0", limits=limits) as server, trio.open_nursery() as nursery:
         slow = await connect(server.endpoints[0])
         nursery.start_soon(slow.send_all, encode(REQUEST, *[P(Type.ECHO_REQ, bytes(MIB))] * 32))
         await until(lambda: any(link.outbox_bytes > MIB for link in server._links.values()))
-        await trio.sleep(2.5)
+        await trio.sleep(3.5)
         received = 0
         while received < 32 * (MIB + 12):
             received += len(await slow.receive_some(MIB))
