@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from enum import IntEnum
 from typing import Any, NoReturn
 
@@ -47,15 +48,21 @@ def gearman_servers(environment: Mapping[str, str] = os.environ) -> list[str]:
     return servers
 
 
-def read_command_line(manual: str, argv: Sequence[str], *, commands: Sequence[str] = ()) -> dict[str, Any] | ExitCode:
+def read_command_line(
+    manual: str, argv: Sequence[str], *, commands: Sequence[str] = (), extract: str | None = None
+) -> dict[str, Any] | ExitCode:
     """What was typed, by the names in the manual; or the exit code, when the tool's work is done already.
 
-    `commands`: one of these words must be there; they only serve to say so.
+    `commands`: one of these words must be there; they only serve to say so. `extract` is a part of the manual that
+    probably suffices and is tried first.
     """
     try:
+        if extract is not None:
+            with suppress(docopt.DocoptExit):
+                return dict(docopt.docopt(extract, list(argv), True, __version__))
         return dict(docopt.docopt(manual, list(argv), True, __version__))
     except docopt.DocoptExit as problem:
-        return usage_error(manual, _complaint(manual, argv, str(problem), commands))
+        return usage_error(extract or manual, _complaint(manual, argv, str(problem), commands))
     except SystemExit:  # --help and --version
         return ExitCode.OK
 

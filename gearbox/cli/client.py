@@ -17,7 +17,7 @@ from abraxas_py import AbraxasError, ConnectionLost, JobError, Unavailable
 from gearbox.cli import ExitCode, gearman_servers, read_command_line, run_tool
 from gearbox.cli.debug import configure_logging, printable
 from gearbox.cli.lookout import NobodyThere, unreachable
-from gearbox.cli.manual import COMMANDS, MANUAL
+from gearbox.cli.manual import COMMANDS, MANUAL, manual_for
 from gearbox.cli.session import Session
 from gearbox.cli.terminal import Terminal
 from gearbox.cli.wanted import Complaint, Wanted, understand
@@ -87,7 +87,7 @@ def _left_behind(wanted: Wanted, session: Session | None) -> str:
 
 def main(argv: Sequence[str]) -> int:
     """Run the tool; returns its exit code."""
-    typed = read_command_line(MANUAL, argv, commands=COMMANDS)
+    typed = read_command_line(MANUAL, argv, commands=COMMANDS, extract=manual_for(argv))
     if isinstance(typed, ExitCode):
         return typed
     try:

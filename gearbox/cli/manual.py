@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["COMMANDS", "MANUAL"]
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+__all__ = ["COMMANDS", "MANUAL", "NOTHING_TYPED", "manual_for"]
 
 COMMANDS = (
     *("run", "queue", "queue-many", "watch", "cancel", "retry", "raw"),
@@ -37,7 +41,7 @@ Usage:
   g-client schedules [options]
   g-client unschedule [options] <name>
   g-client run-now [options] <name>
-  g-client completion <shell>
+  g-client completion [options] <shell>
   g-client --help | --version
 
 Jobs:
@@ -135,3 +139,29 @@ Exit codes: 0 done; 1 the job or the call failed, or wrong usage (then nothing
 was queued); 69 Gearman or g-core cannot be reached; 75 --timeout has passed;
 130 interrupted.
 """
+
+NOTHING_TYPED: Mapping[str, Any] = {
+    **dict.fromkeys(COMMANDS, False),
+    **dict.fromkeys(("<id>", "<name/space::method>", "<file>", "<name>", "<cron>", "<number>", "<shell>")),
+    "<ids>": [],
+    "<arguments>": [],
+    "--": False,
+}
+"""What a command line has of other commands' words."""
+
+
+def manual_for(argv: Sequence[str]) -> str:
+    """The manual with the usage of one command alone, where the command line seems to name it.
+
+    docopt tries every usage there is: 0.1 s for all of them, 6 ms for one.
+
+    >>> manual_for(["-q", "limit", "a::b", "3"]).split("Usage:")[1].splitlines()[1]
+    '  g-client limit [options] <name/space::method> <number>'
+    """
+    command = next((word for word in argv if word in COMMANDS), None)
+    if command is None or any(word.startswith(("--h", "--v")) for word in argv):
+        return MANUAL
+    usage = re.search(rf"^  g-client {command} .*\n(?:   .*\n)*", MANUAL, re.MULTILINE)
+    assert usage is not None
+    begin = MANUAL.index("Usage:\n") + len("Usage:\n")
+    return MANUAL[:begin] + usage[0] + MANUAL[MANUAL.index("\n\nJobs:") + 1 :]

@@ -11,7 +11,7 @@ import attrs
 
 from gearbox.cli.arguments import method_name, parse_arguments
 from gearbox.cli.dates import iso, parse_date
-from gearbox.cli.manual import COMMANDS
+from gearbox.cli.manual import COMMANDS, NOTHING_TYPED
 from gearbox.cli.output import Mode
 
 __all__ = ["Complaint", "Wanted", "understand"]
@@ -111,6 +111,7 @@ class Wanted:
 
 def understand(typed: Mapping[str, Any], now: datetime) -> Wanted:
     """Raises Complaint, BadArguments or BadDate (all ValueErrors)."""
+    typed = {**NOTHING_TYPED, **typed}
     command = next(name for name in COMMANDS if typed[name])
     for option in sorted(SPECIAL - OPTIONS.get(command, set())):
         if typed[option] not in (None, False, DEFAULTS.get(option)):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from abraxas_py import __version__
-from gearbox.cli import ExitCode, client, gearman_servers, multiworker, worker
+from gearbox.cli import ExitCode, client, gearman_servers, multiworker, read_command_line, worker
+from gearbox.cli.manual import COMMANDS, manual_for
+from gearbox.cli.wanted import understand
 from gearbox.cli.worker import MANUAL, parse_typed, split_command
 from gearbox.config import Config, Method
 from gearbox.runner import Input, Output
@@ -113,6 +116,24 @@ def test_bad_input_is_refused_before_anything_is_sent(
     assert captured.err.startswith(f"g-client: {message}")
     assert captured.err.endswith("; --help tells more\n")
     assert len(captured.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_usage_of_one_command_is_part_of_the_manual(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert client.main(["-q", command, "--frobnicate"]) == 1
+    usage, complaint = capsys.readouterr().err.split("\n\n")
+    assert usage.startswith(f"Usage:\n  g-client {command} ")
+    assert usage.removeprefix("Usage:\n") in client.MANUAL
+    assert usage.count("g-client") == 1
+    assert complaint.startswith("unknown option: --frobnicate")
+
+
+def test_the_value_of_an_option_may_be_the_name_of_a_command() -> None:
+    argv = ["-D", "queue", "run", "a::b", "watch"]
+    typed = read_command_line(client.MANUAL, argv, extract=manual_for(argv))
+    assert isinstance(typed, dict)
+    wanted = understand(typed, datetime.now(UTC))
+    assert (wanted.command, wanted.dedupe, wanted.method, wanted.arguments) == ("run", "queue", "a::b", ["watch"])
 
 
 def test_an_address_that_is_none_is_told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
