@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -35,11 +36,11 @@ def main(finished: int = 100_000, scheduled: int = 1_000) -> None:
         )
         for _ in range(STARTS):
             began = time.perf_counter()
-            process = start(path)
+            process, _ = start(path)
             print(f"start to serving: {time.perf_counter() - began:.2f} s")
             process.send_signal(signal.SIGKILL)
             process.wait()
-        process = start(path)
+        process, _ = start(path)
         before = cpu_seconds(process.pid)
         time.sleep(IDLE)
         used = cpu_seconds(process.pid) - before
@@ -71,11 +72,14 @@ def now() -> Moment:
     return Moment(time.time(), "bench", since=0.0, workers={"bench::job": 1})
 
 
-def start(path: Path) -> subprocess.Popen[str]:
-    """A `g-core` that serves."""
+def start(path: Path) -> tuple[subprocess.Popen[str], str]:
+    """A `g-core` that serves, and its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
     process = subprocess.Popen(
         [Path(sys.executable).parent / "g-core"],
-        env=os.environ | {"GEARBOX_DATABASE": str(path), "GEARBOX_LISTEN": "127.0.0.1:0"},
+        env=os.environ | {"GEARBOX_DATABASE": str(path), "GEARBOX_LISTEN": address},
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -83,7 +87,7 @@ def start(path: Path) -> subprocess.Popen[str]:
     line = process.stderr.readline()
     if "serves" not in line:
         sys.exit(line + process.stderr.read())
-    return process
+    return process, address
 
 
 def cpu_seconds(pid: int) -> float:
