@@ -167,6 +167,7 @@ class Core:
             self._wake.set()
             task_status.started()
             nursery.start_soon(self._sweep)
+            nursery.start_soon(self._prune_for_ever)
 
     async def drain(self) -> None:
         """Before the end: store what has come in, and take no more news from Gearman."""
@@ -294,7 +295,7 @@ class Core:
                 await trio.sleep(PAUSE_LONGEST)
 
     async def _sweep(self) -> None:
-        last_full = last_stranded = last_pruned = trio.current_time()
+        last_full = last_stranded = trio.current_time()
         last_since = -inf
         while True:
             is_returning = self._clock() < self._since + life.RETURN_GRACE + READY_SWEEP
@@ -309,9 +310,6 @@ class Core:
                 last_stranded = now
                 await self._look_for_stranded()
                 await self._forget_lost_watchers()
-            if now >= last_pruned + PRUNE_SWEEP:
-                last_pruned = now
-                await self.prune()
             await trio.sleep(READY_SWEEP)
 
     async def _look_for_stranded(self) -> None:
@@ -362,6 +360,11 @@ class Core:
                 del self._watchers[id]
             for watcher in gone:
                 watcher.reply(RpcError(Code.TIMEOUT, "nobody waits for this any more"))
+
+    async def _prune_for_ever(self) -> None:
+        while True:
+            await trio.sleep(PRUNE_SWEEP)
+            await self.prune()
 
     async def prune(self) -> int:
         """Delete the jobs that the retention no longer keeps; how many there were."""

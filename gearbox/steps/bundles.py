@@ -15,7 +15,7 @@ from gearbox.store import Moment, Result, Tx
 
 __all__ = ["BUNDLE_LIMIT", "queue_many", "retry"]
 
-BUNDLE_LIMIT = 10_000  # jobs in one transaction; others wait for it, a second at most
+BUNDLE_LIMIT = 10_000  # jobs in one transaction; others wait for it, some 4 s, and a worker's leave must come in 10 s
 
 
 def queue_many(items: Sequence[Item], token: str | None, tx: Tx, moment: Moment, who: str | None = None) -> Result:
