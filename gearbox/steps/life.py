@@ -177,7 +177,8 @@ def report(id: int, epoch: int | None, news: Reported, tx: Tx, moment: Moment) -
         raise RpcError(Code.NOT_FOUND, "no such job")
     if job.status not in ACTIVE or (epoch is not None and epoch != job.epoch):
         if news.status is not None:
-            tx.note(job, moment.now, f"late result of attempt {epoch or 'unknown'} refused", moment.owner)
+            why = f"late result of attempt {epoch or 'unknown'} refused: {news.status.value}"
+            tx.note(job, moment.now, why, moment.owner)
         return Result()
     return Result(actions=_settle(tx, moment, job, news))
 

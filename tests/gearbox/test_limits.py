@@ -65,7 +65,7 @@ async def test_cancel_ends_queued_and_running_jobs_and_their_dependents(tmp_path
         history = await it.call("history", {"id": running})
         assert history["job"]["status"] == "invalid"
         assert [attempt["outcome"] for attempt in history["attempts"]] == ["cancelled"]
-        assert history["events"][-1]["why"] == "late result of attempt unknown refused"
+        assert history["events"][-1]["why"] == "late result of attempt unknown refused: complete"
         await fails(404, it.call("cancel", {"id": 99}))
 
 

@@ -67,7 +67,7 @@ def test_i4_a_result_of_the_first_attempt_does_not_complete_the_second(store: St
     late = partial(life.report, id, 1, DONE)
     run(store, late)
     assert status(store, id) is (Status.WAITING if is_first else Status.RUNNING)
-    assert read(store, lambda tx: tx.audit(id))[-1].why == "late result of attempt 1 refused"
+    assert read(store, lambda tx: tx.audit(id))[-1].why == "late result of attempt 1 refused: complete"
 
 
 def test_i5_a_failure_and_then_a_lost_connection_use_up_one_retry(store: Store) -> None:
@@ -145,7 +145,7 @@ def test_i14_a_cancel_meets_the_end(store: Store, is_cancel_first: bool) -> None
     (attempt,) = read(store, lambda tx: tx.attempts(id))
     assert attempt.outcome is (Outcome.CANCELLED if is_cancel_first else Outcome.COMPLETE)
     loser = read(store, lambda tx: tx.audit(id))[-1].why
-    assert loser == ("late result of attempt 1 refused" if is_cancel_first else "cancel came too late")
+    assert loser == ("late result of attempt 1 refused: complete" if is_cancel_first else "cancel came too late")
 
 
 @pytest.mark.parametrize("is_timer_first", [True, False])
