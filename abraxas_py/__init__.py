@@ -13,7 +13,8 @@ The architecture, from the inside out; each layer knows only those before it:
                   it never reads a clock, and what is to be sent is a value that it returns.
     transport     endpoints, connecting and listening
     link, server  the trio shell around the broker: one task, one selector, one pass over all that is readable, one send
-                  for each peer that got something
+                  for each peer that got something; `access` says who may do what, by certificate
+    cli, process  the command `abraxas`: a server alone, with gearmand's flags
     connection    messages over a stream
     lifeline(s)   the connections to all servers, kept, lost and made again; calls on their way
     client, task  `open_client`, `submit() -> Task`; `payload` writes one as a stream
@@ -24,9 +25,10 @@ The architecture, from the inside out; each layer knows only those before it:
 Nothing in here knows the scheduler (`gearbox`); it uses this package as any program can, over `Server.attach`.
 """
 
+from abraxas_py.access import Rule, parse_rule
 from abraxas_py.admin import Admin, ConnectionStatus, FunctionStatus, JobRow, PriorityStatus, WorkerRow, open_admin
 from abraxas_py.assigned import Assigned
-from abraxas_py.broker import Options
+from abraxas_py.broker import Options, Right
 from abraxas_py.client import Client, JobStatus, open_client
 from abraxas_py.connection import Connection
 from abraxas_py.errors import (
@@ -47,7 +49,7 @@ from abraxas_py.errors import (
 )
 from abraxas_py.protocol.packets import Packet, Priority, Type
 from abraxas_py.protocol.wire import Line
-from abraxas_py.server import Counters, Limits, Server, serve
+from abraxas_py.server import Counters, Keepalive, Limits, Server, serve
 from abraxas_py.settings import Settings, Target
 from abraxas_py.task import Data, Event, Status, Task, Warning
 from abraxas_py.transport import Dialer, Endpoint, connect, parse_endpoint
@@ -75,6 +77,7 @@ __all__ = [
     "JobRaised",
     "JobRow",
     "JobStatus",
+    "Keepalive",
     "Limits",
     "Line",
     "ListenError",
@@ -88,6 +91,8 @@ __all__ = [
     "Registration",
     "RemoteProtocolError",
     "ResponseTimeout",
+    "Right",
+    "Rule",
     "Server",
     "ServerError",
     "Settings",
@@ -103,5 +108,6 @@ __all__ = [
     "open_admin",
     "open_client",
     "parse_endpoint",
+    "parse_rule",
     "serve",
 ]
