@@ -50,6 +50,27 @@ def test_cancel_kills_the_command(gearbox: Any, tmp_path: Path) -> None:
         assert "the test" in events[-1]["who"]
 
 
+@pytest.mark.skipif(LONG < 60, reason="takes a minute: GEARBOX_TEST_LONG=80")
+def test_the_command_of_a_stopped_worker_is_killed_before_its_job_is_given_away(gearbox: Any, tmp_path: Path) -> None:
+    gearbox.core()
+    pid_file = tmp_path / "pid"
+    script = f"sleep 1000 & echo $! > {pid_file}.new; mv {pid_file}.new {pid_file}; wait"
+    worker = gearbox.worker("-q", "a::long", "sh", "-c", script)
+    with connect([gearbox.address]) as api:
+        id = api.queue("a::long")
+        gearbox.wait_for(pid_file.exists)
+        command = Path(f"/proc/{pid_file.read_text().strip()}/cmdline")
+        worker.send_signal(signal.SIGSTOP)
+        try:
+            gearbox.wait_for(lambda: not command.exists() or not command.read_bytes(), 60)
+            assert api.status([id])[0]["status"] == "running"
+        finally:
+            worker.send_signal(signal.SIGCONT)
+        with pytest.raises(RpcError) as failed:
+            api.watch(id)
+        assert failed.value.code == -28502
+
+
 def test_progress_is_seen_while_a_command_runs(gearbox: Any, tmp_path: Path) -> None:
     gearbox.core()
     go = tmp_path / "go"
