@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Sequence
 
 import attrs
 import trio
 
-from abraxas_py import Endpoint, Server
+from abraxas_py import Endpoint, Options, Server
 from abraxas_py.nursery import open_nursery
 from abraxas_py.transport import Dialer
-from gearbox import methods
+from gearbox import client, methods
 from gearbox.core import Core
 from gearbox.gearman import Call, Link
 from gearbox.settings import Settings
@@ -43,7 +44,7 @@ async def serve(settings: Settings, *, task_status: trio.TaskStatus[Running] = t
             servers: Sequence[str | Endpoint | Dialer] = settings.servers
             addresses = settings.servers
             if settings.is_embedded:
-                server = Server()
+                server = Server(Options(pid=os.getpid(), reserved=(client.NAMESPACE.encode(),)))
                 addresses = tuple(await nursery.start(server.serve, settings.listen))
                 servers = [server.dial]
 

@@ -163,7 +163,7 @@ GEARBOX = {
     "client": ("", {"errors", "rpc", "shapes", "abraxas_py", "trio"}),
     "settings": ("", {"errors", "abraxas_py", "attrs"}),
     "config": ("", {"errors", "runner", "attrs", "cattrs", "tomlkit"}),
-    "daemon": ("", {"core", "gearman", "methods", "settings", "store", "abraxas_py", "attrs", "trio"}),
+    "daemon": ("", {"client", "core", "gearman", "methods", "settings", "store", "abraxas_py", "attrs", "trio"}),
     "demo": ("", {"client", "errors", "shapes", "abraxas_py", "rich", "trio"}),
     "runner": ("", {"errors", "job", "rpc", "attrs"}),
     "child": ("", {"errors", "runner", "trio"}),

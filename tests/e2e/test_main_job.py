@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
+import struct
 import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -236,6 +238,18 @@ def test_g_core_refuses_what_cannot_work(gearbox: Any, tmp_path: Path) -> None:
     assert len(faulty.stderr.splitlines()) == 2
     for done in (in_use, locked, unwritable, garbage, faulty):
         assert "Traceback" not in done.stderr
+
+
+def test_nobody_can_pose_as_the_core(gearbox: Any) -> None:
+    gearbox.core()
+    host, port = gearbox.address.split(":")
+    name = b"gearbox\\core::queue"
+    with socket.create_connection((host, int(port)), timeout=10) as intruder:
+        intruder.sendall(b"\0REQ" + struct.pack(">II", 1, len(name)) + name)  # CAN_DO
+        answer = intruder.recv(1000)
+        assert struct.unpack(">I", answer[4:8]) == (19,)  # ERROR
+        assert gearbox.client("run", "no::such").returncode == 1
+        assert next(row for row in gearbox.functions() if row[0] == name.decode())[3] == "1"
 
 
 def test_a_newer_database_is_refused(gearbox: Any) -> None:
