@@ -13,6 +13,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -374,9 +375,11 @@ def gearmand() -> Iterator[Target]:
             pytest.fail(message)
         pytest.skip(message)
     port = free_port()
-    command = [path, "-L", "127.0.0.1", "-p", str(port), "-l", "none", "-P", "/dev/null", "--verbose", "ERROR"]
-    with running(command, port) as target:
-        yield target
+    # gearmand removes its pid file when it ends: as root it would remove even a device.
+    with tempfile.TemporaryDirectory() as folder:
+        command = [path, "-L", "127.0.0.1", "-p", str(port), "-l", "none", "-P", f"{folder}/pid", "--verbose", "ERROR"]
+        with running(command, port) as target:
+            yield target
 
 
 @contextmanager
