@@ -12,16 +12,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import attrs
-import tomlkit
-from tomlkit.exceptions import ParseError, TOMLKitError
 
 from gearbox.errors import ConfigError
 from gearbox.runner import OUTPUT_LIMIT_BYTES, Command, Input, Output, refusal, warnings
+from gearbox.toml import Source, load
 
 __all__ = ["Config", "Method", "parse", "read"]
 
@@ -57,19 +55,6 @@ class Config:
     remarks: tuple[str, ...] = ()
 
 
-@attrs.frozen
-class _Source:
-    """One file's text, which knows where its keys stand."""
-
-    path: str
-    text: str
-
-    def where(self, *keys: str) -> str:
-        lines = _lines_of(self.text)
-        known = next(keys[:end] for end in range(len(keys), -1, -1) if keys[:end] in lines)  # () is always there
-        return f"{self.path} line {lines[known]}, {'.'.join(keys)}"
-
-
 def read(paths: Sequence[str]) -> Config:
     """The configuration in the files. Raises ConfigError if one cannot be read or is not TOML."""
     texts, faults = [], []
@@ -90,11 +75,9 @@ def parse(texts: Sequence[tuple[str, str]]) -> Config:
     documents, faults = [], []
     for path, text in texts:
         try:
-            documents.append((_Source(path, text), tomlkit.parse(text).unwrap()))
-        except TOMLKitError as problem:
-            faults.append(f"{path}: {_fault(text, problem)}")
-        except RecursionError:
-            faults.append(f"{path}: nested too deeply")
+            documents.append((Source(path, text), load(text)))
+        except ValueError as problem:
+            faults.append(f"{path}: {problem}")
     if faults:
         raise ConfigError(faults)
 
@@ -112,7 +95,7 @@ def parse(texts: Sequence[tuple[str, str]]) -> Config:
     return Config(tuple(methods.values()), remarks=tuple(remarks), **general)
 
 
-def _general(source: _Source, table: Any, remarks: list[str]) -> dict[str, Any]:
+def _general(source: Source, table: Any, remarks: list[str]) -> dict[str, Any]:
     if not isinstance(table, dict):
         remarks.append(f"config is not a table ({source.where('config')})")
         return {}
@@ -127,7 +110,7 @@ def _general(source: _Source, table: Any, remarks: list[str]) -> dict[str, Any]:
     return values
 
 
-def _methods(source: _Source, keys: tuple[str, ...], table: Mapping[str, Any], remarks: list[str]) -> Iterator[Method]:
+def _methods(source: Source, keys: tuple[str, ...], table: Mapping[str, Any], remarks: list[str]) -> Iterator[Method]:
     """The methods in `table`, which stands at `keys`."""
     settings = {key: value for key, value in table.items() if not isinstance(value, dict)}
     if settings and not keys:
@@ -141,7 +124,7 @@ def _methods(source: _Source, keys: tuple[str, ...], table: Mapping[str, Any], r
             yield from _methods(source, (*keys, key), value, remarks)
 
 
-def _method(source: _Source, keys: tuple[str, ...], settings: Mapping[str, Any], remarks: list[str]) -> Method | None:
+def _method(source: Source, keys: tuple[str, ...], settings: Mapping[str, Any], remarks: list[str]) -> Method | None:
     r"""The method, unless a setting is wrong or it is disabled; either is remarked."""
     name = "\\".join(keys[:-1]) + "::" + keys[-1]
     faults: list[str] = []
@@ -246,45 +229,3 @@ METHOD_SETTINGS: Mapping[str, Callable[[Any], Any]] = {
     "disabled": _flag,
     "output_limit": _size,
 }
-
-
-def _fault(text: str, problem: TOMLKitError) -> str:
-    """What makes the text no TOML, with its line, which tomlkit does not tell of a key that is there twice."""
-    if isinstance(problem, ParseError):
-        return str(problem).replace(repr("\0"), "the end of the file")
-    lines = text.split("\n")
-    for end in range(1, len(lines) + 1):
-        try:
-            tomlkit.parse("\n".join(lines[:end]))
-        except ParseError:
-            continue  # in the midst of a value of several lines
-        except TOMLKitError:
-            return f"{problem} (at line {end})"
-    return str(problem)
-
-
-@lru_cache(maxsize=8)
-def _lines_of(text: str) -> Mapping[tuple[str, ...], int]:
-    """The line at which each key of a text that is TOML begins, which tomlkit does not keep.
-
-    A TOML document is a row of statements, each of which can be read by itself: a header or `key = value`, which ends
-    at the end of a line. (Reading ever longer beginnings of the whole document took minutes for hundreds of methods.)
-    """
-    found: dict[tuple[str, ...], int] = {(): 1}
-    table: tuple[str, ...] = ()
-    statement, begin = "", 1
-    for number, line in enumerate(text.split("\n"), 1):
-        statement, begin = (f"{statement}\n{line}", begin) if statement else (line, number)
-        try:
-            value: Any = tomlkit.parse(statement).unwrap()
-        except TOMLKitError:
-            continue  # in the midst of a value of several lines
-        is_header = statement.lstrip().startswith("[")
-        path = () if is_header else table
-        while isinstance(value, dict) and value:
-            key, value = next(iter(value.items()))
-            path = (*path, key)
-            found.setdefault(path, begin)
-        table = path if is_header else table
-        statement = ""
-    return found
