@@ -16,6 +16,7 @@ from gearbox import client, methods
 from gearbox.core import Core
 from gearbox.gearman import Call, Link
 from gearbox.settings import Settings
+from gearbox.steps.pruning import Retention
 from gearbox.store import open_store
 
 __all__ = ["Running", "serve"]
@@ -39,7 +40,7 @@ async def serve(settings: Settings, *, task_status: trio.TaskStatus[Running] = t
     """
     store = await trio.to_thread.run_sync(open_store, str(settings.database))
     try:
-        core = Core(store, instance=str(uuid.uuid4()))
+        core = Core(store, instance=str(uuid.uuid4()), retention=Retention(settings.keep_days))
         async with open_nursery() as nursery:
             servers: Sequence[str | Endpoint | Dialer] = settings.servers
             addresses = settings.servers

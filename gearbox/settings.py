@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import inf
 from pathlib import Path
 
 import attrs
 
 from abraxas_py import InvalidEndpoint, parse_endpoint
 from gearbox.errors import ConfigError
+from gearbox.job import TERMINAL, Status
 
 __all__ = ["DEFAULT_LISTEN", "Settings"]
 
@@ -22,6 +24,7 @@ class Settings:
     listen: tuple[str, ...]
     servers: tuple[str, ...]
     database: Path
+    keep_days: Mapping[Status, float] = attrs.field(factory=dict)  # of jobs that ended; the others are kept for ever
 
     @property
     def is_embedded(self) -> bool:
@@ -41,9 +44,10 @@ class Settings:
             )
         if environment.get("MYSQL_HOSTNAME"):
             faults.append("MYSQL_HOSTNAME is set, but this version keeps its jobs in SQLite only: unset it")
+        keep_days = _keep_days(environment.get("GEARBOX_RETENTION", ""), faults)
         if faults:
             raise ConfigError(faults)
-        return cls(listen, servers, _database(environment))
+        return cls(listen, servers, _database(environment), keep_days)
 
 
 def _addresses(environment: Mapping[str, str], name: str, faults: list[str]) -> tuple[str, ...]:
@@ -54,6 +58,25 @@ def _addresses(environment: Mapping[str, str], name: str, faults: list[str]) -> 
         except InvalidEndpoint as error:
             faults.append(f"{name}: {error}")
     return tuple(addresses)
+
+
+def _keep_days(text: str, faults: list[str]) -> dict[Status, float]:
+    """`complete=30,errored=90`: how many days jobs of a status are kept after their end."""
+    days = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        word, _, number = part.partition("=")
+        status = next((status for status in TERMINAL if status.value == word.strip()), None)
+        try:
+            value = float(number)
+        except ValueError:
+            value = -1.0
+        if status is None or not 0 <= value < inf:
+            faults.append(
+                f"GEARBOX_RETENTION: {part!r} is not STATUS=DAYS, with complete, errored, invalid or duplicate"
+            )
+        else:
+            days[status] = value
+    return days
 
 
 def _database(environment: Mapping[str, str]) -> Path:

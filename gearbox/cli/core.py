@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import NoReturn
 
 import structlog
@@ -48,18 +48,18 @@ It takes no other options and is controlled by its environment:
   GEARBOX_DATABASE  the SQLite file with the jobs
                     [default: $XDG_STATE_HOME/gearbox/gearbox.db, that is
                     ~/.local/state/gearbox/gearbox.db]
+  GEARBOX_RETENTION how many days jobs are kept after their end, by status:
+                    complete=30,errored=90 [default: for ever]
   GEARMAN_SERVER    use these Gearman servers instead of its own:
                     host:port, several with commas
   DEBUG             show more, for instance gearbox:* or gearbox:core
 
 TERM and INT end it gracefully: what has come in is stored, and jobs that run
-are taken over by the next start.
+are taken over by the next start. HUP changes nothing: it logs to standard error.
 
 Exit codes: 0 ended as told, 1 bad command line, 69 address in use or Gearman
-out of reach, 74 the database failed, 78 settings or database cannot be used.
+out of reach, 78 settings or database cannot be used.
 """
-
-IO_ERROR = 74
 
 log = structlog.get_logger("gearbox:core")
 
@@ -94,7 +94,7 @@ def run() -> NoReturn:
 
 
 async def _serve(settings: Settings, is_demo: bool) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async with open_nursery() as nursery:
             running: Running = await nursery.start(daemon.serve, settings)
             where = ", ".join(running.servers)
@@ -102,10 +102,18 @@ async def _serve(settings: Settings, is_demo: bool) -> None:
             async with open_nursery() as guests:
                 if is_demo:
                     guests.start_soon(demonstrate, running.servers[0])
-                number = await anext(aiter(signals))
+                number = await _ending(signals)
                 print(f"=== Ending ({signal.Signals(number).name})", file=sys.stderr, flush=True)
                 guests.cancel_scope.cancel()
             running.stop.set()
+
+
+async def _ending(signals: AsyncIterator[int]) -> int:
+    """The first signal that asks for the end."""
+    async for number in signals:
+        if number != signal.SIGHUP:
+            return number
+    raise AssertionError("a signal receiver does not end")
 
 
 async def _check(settings: Settings) -> int:

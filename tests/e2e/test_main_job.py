@@ -126,6 +126,8 @@ def test_a_scheduled_job_survives_a_restart(gearbox: Any) -> None:
     core = gearbox.core()
     gearbox.worker("-q", "-I", "append", "a::echo", "echo")
     id = int(gearbox.client("queue", "-q", "--after", "in 6 seconds", "a::echo", "later").stdout)
+    core.send_signal(signal.SIGHUP)  # nothing to reopen, and no reason to end
+    assert gearbox.client("status", "-q", str(id)).returncode == 0
     core.send_signal(signal.SIGTERM)
     assert core.wait(timeout=10) == 0
     gearbox.core()

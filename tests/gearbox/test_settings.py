@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gearbox.errors import ConfigError
+from gearbox.job import Status
 from gearbox.settings import Settings
 
 
@@ -25,6 +26,14 @@ def test_everything_set() -> None:
         {"GEARBOX_LISTEN": "unix:///run/g.sock,[::1]:4731", "XDG_STATE_HOME": "/s"}
     ).listen
     assert listen == ("unix:///run/g.sock", "[::1]:4731")
+
+
+def test_retention() -> None:
+    settings = Settings.from_environment({"GEARBOX_RETENTION": "complete=30, errored=0.5", "XDG_STATE_HOME": "/s"})
+    assert settings.keep_days == {Status.COMPLETE: 30.0, Status.ERRORED: 0.5}
+    with pytest.raises(ConfigError) as caught:
+        Settings.from_environment({"GEARBOX_RETENTION": "running=1,complete,errored=-1,invalid=nan,duplicate=inf"})
+    assert len(caught.value.messages) == 5
 
 
 def test_all_faults_are_told_at_once() -> None:
