@@ -173,9 +173,13 @@ GEARBOX = {
     "teller": ("", set()),
     "lease": ("", {"client", "errors", "abraxas_py", "trio"}),
     "reporter": ("", {"client", "errors", "runner", "teller", "abraxas_py", "trio"}),
-    "handler": ("", {"client", "errors", "job", "lease", "reporter", "rpc", "runner", "teller", "abraxas_py", "attrs", "trio"}),
+    "handler": (
+        "", {"client", "errors", "job", "lease", "reporter", "rpc", "runner", "teller", "abraxas_py", "attrs", "trio"}
+    ),
     "crew": ("", {"client", "handler", "reporter", "teller", "abraxas_py", "attrs", "trio"}),
-    "worker": ("", {"client", "crew", "errors", "handler", "job", "rpc", "runner", "teller", "abraxas_py", "attrs", "trio"}),
+    "worker": (
+        "", {"client", "crew", "errors", "handler", "job", "rpc", "runner", "teller", "abraxas_py", "attrs", "trio"}
+    ),
     "toml": (PURE, {"attrs", "tomlkit"}),
     "cli/arguments": (PURE, {"rpc", "errors"}),
     "cli/output": (PURE, {"rpc", "errors"}),
