@@ -40,12 +40,12 @@ import trio
 from abraxas_py.nursery import open_nursery
 from gearbox import rpc
 from gearbox.client import open_gearbox
-from gearbox.crew import Crew
 from gearbox.errors import Code, GearboxError, RpcError
-from gearbox.handler import Assignment
 from gearbox.job import Status
-from gearbox.runner import BAD_OUTPUT, Report, failure
-from gearbox.teller import LogTeller
+from gearbox.work.crew import Crew
+from gearbox.work.handler import Assignment
+from gearbox.work.runner import BAD_OUTPUT, Report, failure
+from gearbox.work.teller import LogTeller
 
 __all__ = ["Job", "JobLost", "Worker", "current_job"]
 

@@ -20,13 +20,13 @@ from gearbox.cli.console import Console
 from gearbox.cli.joblog import JobLog, Log, NoLog
 from gearbox.cli.performer import CommandPerformer
 from gearbox.client import Gearbox, open_gearbox
-from gearbox.config import Config, Method
-from gearbox.crew import Crew
 from gearbox.errors import Code, ConfigError
-from gearbox.guard import Guard, open_guard
-from gearbox.handler import Assignment
 from gearbox.job import Status
-from gearbox.runner import Report, failure
+from gearbox.work.config import Config, Method
+from gearbox.work.crew import Crew
+from gearbox.work.guard import Guard, open_guard
+from gearbox.work.handler import Assignment
+from gearbox.work.runner import Report, failure
 
 __all__ = ["CommandCrew", "work"]
 

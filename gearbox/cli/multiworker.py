@@ -9,12 +9,12 @@ from typing import NoReturn
 
 import trio
 
-from gearbox import config
 from gearbox.cli import ExitCode, gearman_servers, read_command_line, run_tool
 from gearbox.cli.console import Console
 from gearbox.cli.crew import work
 from gearbox.cli.debug import configure_logging
 from gearbox.errors import ConfigError
+from gearbox.work import config
 
 __all__ = ["main", "run"]
 

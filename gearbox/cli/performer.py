@@ -12,14 +12,14 @@ import attrs
 import trio
 
 from gearbox import rpc
-from gearbox.child import run
 from gearbox.cli.joblog import Log
-from gearbox.config import Method
-from gearbox.guard import Guard
-from gearbox.handler import Assignment, Ticket
 from gearbox.job import Status
-from gearbox.runner import Exit, Input, Report, words
-from gearbox.teller import Teller
+from gearbox.work.child import run
+from gearbox.work.config import Method
+from gearbox.work.guard import Guard
+from gearbox.work.handler import Assignment, Ticket
+from gearbox.work.runner import Exit, Input, Report, words
+from gearbox.work.teller import Teller
 
 __all__ = ["CommandPerformer", "command_environment", "command_files", "command_line"]
 

@@ -14,8 +14,8 @@ from gearbox.cli.arguments import method_name
 from gearbox.cli.console import Console
 from gearbox.cli.crew import work
 from gearbox.cli.debug import configure_logging
-from gearbox.config import STOP_TIMEOUT, Config, Method
-from gearbox.runner import OUTPUT_LIMIT_BYTES, Input, Output
+from gearbox.work.config import STOP_TIMEOUT, Config, Method
+from gearbox.work.runner import OUTPUT_LIMIT_BYTES, Input, Output
 
 __all__ = ["main", "parse_typed", "run"]
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import attrs
 
 from gearbox import rules
-from gearbox.bundle import Item, check_order
 from gearbox.errors import Code, RpcError
 from gearbox.job import FAILED, Action, Job, NewJob, Status
+from gearbox.rules.bundle import Item, check_order
 from gearbox.steps.life import advance
 from gearbox.store import Moment, Result, Tx
 

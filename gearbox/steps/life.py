@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from gearbox import attempts, inputs, rpc, rules
+from gearbox import rpc, rules
 from gearbox.errors import Code, RpcError
 from gearbox.job import (
     ACTIVE,
@@ -37,6 +37,7 @@ from gearbox.job import (
     Vanished,
     Waiting,
 )
+from gearbox.rules import attempts, inputs
 from gearbox.store import Moment, Result, Tx
 
 __all__ = [

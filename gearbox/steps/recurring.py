@@ -9,7 +9,7 @@ import attrs
 from gearbox import rpc
 from gearbox.errors import Code, RpcError
 from gearbox.job import TERMINAL, Action, Backoff, NewJob, Priority
-from gearbox.recurrence import Schedule, due_runs, next_after, problem_of, take
+from gearbox.rules.recurrence import Schedule, due_runs, next_after, problem_of, take
 from gearbox.steps.life import queue
 from gearbox.store import Moment, Result, Tx
 

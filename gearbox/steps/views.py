@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 import attrs
 
-from gearbox import rules, why
+from gearbox import rules
 from gearbox.errors import Code, RpcError
 from gearbox.job import Attempt, Job
+from gearbox.rules import why
 from gearbox.steps.life import facts_of
 from gearbox.store import Audit, Moment, Node, Result, Tx
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import attrs
 
 from gearbox.job import Action, Attempt, Control, Facts, Job, NewJob, Status, Transition
-from gearbox.recurrence import Schedule
+from gearbox.rules.recurrence import Schedule
 
 __all__ = ["Audit", "Batch", "Moment", "Node", "Result", "Step", "Store", "Tx", "open_store"]
 

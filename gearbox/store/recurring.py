@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from gearbox.recurrence import Missed, Overlap, Schedule
+from gearbox.rules.recurrence import Missed, Overlap, Schedule
 from gearbox.store.reading import Reading
 from gearbox.store.rows import micros, seconds
 

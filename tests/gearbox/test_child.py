@@ -15,9 +15,9 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gearbox.child import execute, run
 from gearbox.job import Status
-from gearbox.runner import Command, Exit, Input, Invocation, Output, Report
+from gearbox.work.child import execute, run
+from gearbox.work.runner import Command, Exit, Input, Invocation, Output, Report
 
 
 def sh(text: str, *arguments: str) -> Invocation:
@@ -263,7 +263,7 @@ async def test_cancelling_kills_the_command_and_all_that_it_started(tmp_path: Pa
 async def test_a_child_left_in_the_background_does_not_hold_the_job_for_ever(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("gearbox.child.LINGER", 0.2)
+    monkeypatch.setattr("gearbox.work.child.LINGER", 0.2)
     pid_file = tmp_path / "pid"
     report, _ = await run(f"echo done; sleep 1000 & echo $! > {pid_file}", Input.IGNORE, Output.STRING, None)
     assert report == complete("done\n")

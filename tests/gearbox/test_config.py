@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from gearbox.config import Config, Method, parse, read
 from gearbox.errors import ConfigError
-from gearbox.runner import Input, Output
+from gearbox.work.config import Config, Method, parse, read
+from gearbox.work.runner import Input, Output
 
 SAMPLE = r"""
 [config]

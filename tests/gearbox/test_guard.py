@@ -11,7 +11,7 @@ from pathlib import Path
 
 import trio
 
-from gearbox.guard import open_guard
+from gearbox.work.guard import open_guard
 
 
 def is_alive(pid: int) -> bool:
@@ -51,9 +51,9 @@ async def test_a_killed_worker_takes_its_commands_along(tmp_path: Path) -> None:
     pid_file, told = tmp_path / "pid", tmp_path / "told"
     program = f"""
 import trio
-from gearbox.child import run
-from gearbox.guard import open_guard
-from gearbox.runner import Input, Output
+from gearbox.work.child import run
+from gearbox.work.guard import open_guard
+from gearbox.work.runner import Input, Output
 async def main():
     async with open_guard() as guard:
         def started(group):

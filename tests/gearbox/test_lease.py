@@ -11,7 +11,7 @@ from trio.testing import MockClock
 
 from abraxas_py import ConnectionLost
 from gearbox.errors import RpcError
-from gearbox.lease import CUT_PATIENCE, PATIENCE, Lease, keep
+from gearbox.work.lease import CUT_PATIENCE, PATIENCE, Lease, keep
 
 
 class Core:

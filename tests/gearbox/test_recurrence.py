@@ -11,7 +11,7 @@ from cronsim import CronSimError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gearbox.recurrence import Missed, Overlap, Schedule, due_runs, forecast, next_after, problem_of, take
+from gearbox.rules.recurrence import Missed, Overlap, Schedule, due_runs, forecast, next_after, problem_of, take
 
 
 def at(text: str) -> float:

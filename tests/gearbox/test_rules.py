@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gearbox import answers, attempts, rules
+from gearbox import rules
 from gearbox.errors import RpcError
 from gearbox.job import (
     ACTIVE,
@@ -37,6 +37,7 @@ from gearbox.job import (
     Vanished,
     Waiting,
 )
+from gearbox.rules import answers, attempts
 
 NOW = 1_000_000.0
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gearbox.job import Status
-from gearbox.runner import (
+from gearbox.work.runner import (
     Command,
     Exit,
     Input,

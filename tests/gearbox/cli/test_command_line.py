@@ -13,8 +13,8 @@ from gearbox.cli import ExitCode, client, gearman_servers, multiworker, read_com
 from gearbox.cli.manual import COMMANDS, manual_for
 from gearbox.cli.wanted import understand
 from gearbox.cli.worker import MANUAL, parse_typed, split_command
-from gearbox.config import Config, Method
-from gearbox.runner import Input, Output
+from gearbox.work.config import Config, Method
+from gearbox.work.runner import Input, Output
 
 Main = Callable[[Sequence[str]], int]
 MAINS: list[Main] = [client.main, worker.main, multiworker.main]

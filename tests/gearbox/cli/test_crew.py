@@ -16,16 +16,16 @@ import pytest
 import trio
 
 from abraxas_py import JobFailed, open_client
-from gearbox import handler, lease, reporter
 from gearbox.cli.console import Console
 from gearbox.cli.crew import CommandCrew
 from gearbox.cli.performer import command_environment
 from gearbox.client import open_gearbox
-from gearbox.config import Method
 from gearbox.errors import RpcError
-from gearbox.guard import open_guard
-from gearbox.handler import Ticket
-from gearbox.runner import Input, Output
+from gearbox.work import handler, lease, reporter
+from gearbox.work.config import Method
+from gearbox.work.guard import open_guard
+from gearbox.work.handler import Ticket
+from gearbox.work.runner import Input, Output
 
 ECHO = Method("a\\b::echo", ("echo", "x"), Input.APPEND)
 ACCEPTING = {"job_data": lambda params: None, "job_start": lambda params: params["attempt"] != 99}

@@ -13,8 +13,8 @@ import trio
 import trio.lowlevel
 
 from abraxas_py import JobFailed, open_client
-from gearbox import handler, lease
 from gearbox.errors import RpcError
+from gearbox.work import handler, lease
 from gearbox.worker import JobLost, Worker, current_job
 
 ACCEPTING: dict[str, Callable[[Any], Any]] = {

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from store_stage import NOW, complete, fail, looked_at, moment, queue, read, run, status
 
-from gearbox import attempts
 from gearbox.errors import RpcError
 from gearbox.job import TERMINAL, Ended, Event, Lapsed, NewJob, NoWorker, Outcome, Reported, Status, Unsent, Vanished
+from gearbox.rules import attempts
 from gearbox.steps import life, pruning
 from gearbox.store import Result, Step, Store
 

@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from gearbox import rules
-from gearbox.bundle import Item
 from gearbox.errors import RpcError
 from gearbox.job import (
     ACTIVE,
@@ -42,6 +41,7 @@ from gearbox.job import (
     Transition,
     Unsent,
 )
+from gearbox.rules.bundle import Item
 from gearbox.steps import bundles, controls, life, pruning, recurring
 from gearbox.store import Moment, Result, Step, open_store
 from gearbox.store.rows import listed

@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_stage import NOW, complete, fail, looked_at, queue, read, run, status
 
-from gearbox import attempts, rules
-from gearbox.bundle import Item
+from gearbox import rules
 from gearbox.errors import RpcError
 from gearbox.job import (
     ACTIVE,
@@ -35,6 +34,8 @@ from gearbox.job import (
     Unsent,
     Vanished,
 )
+from gearbox.rules import attempts
+from gearbox.rules.bundle import Item
 from gearbox.steps import bundles, life
 from gearbox.store import Result, Store
 

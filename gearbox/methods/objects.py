@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from gearbox import rpc
-from gearbox.answers import json_of
 from gearbox.job import Attempt, Backoff, Control, Job, Status
-from gearbox.recurrence import Schedule, forecast
+from gearbox.rules.answers import json_of
+from gearbox.rules.recurrence import Schedule, forecast
 from gearbox.steps.views import Graph, History
 from gearbox.store import Audit
 from gearbox.store.rows import iso

@@ -15,8 +15,8 @@ import trio
 from abraxas_py import AbraxasError
 from gearbox.client import Gearbox
 from gearbox.errors import Code, RpcError
-from gearbox.runner import Report, failure
-from gearbox.teller import Teller
+from gearbox.work.runner import Report, failure
+from gearbox.work.teller import Teller
 
 __all__ = ["Reporter"]
 

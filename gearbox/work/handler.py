@@ -25,10 +25,10 @@ from gearbox import rpc
 from gearbox.client import Gearbox
 from gearbox.errors import Code, RpcError
 from gearbox.job import Status
-from gearbox.lease import Lease, keep
-from gearbox.reporter import PASSING, Reporter
-from gearbox.runner import Report
-from gearbox.teller import Teller
+from gearbox.work.lease import Lease, keep
+from gearbox.work.reporter import PASSING, Reporter
+from gearbox.work.runner import Report
+from gearbox.work.teller import Teller
 
 __all__ = ["Assignment", "Handler", "Performer", "Ticket", "as_answer"]
 

@@ -18,8 +18,8 @@ from typing import Any
 import attrs
 
 from gearbox.errors import ConfigError
-from gearbox.runner import OUTPUT_LIMIT_BYTES, Command, Input, Output, refusal, warnings
-from gearbox.toml import Source, load
+from gearbox.work.runner import OUTPUT_LIMIT_BYTES, Command, Input, Output, refusal, warnings
+from gearbox.work.toml import Source, load
 
 __all__ = ["Config", "Method", "parse", "read"]
 

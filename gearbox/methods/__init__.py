@@ -13,15 +13,16 @@ from typing import Any
 import attrs
 import structlog
 
-from gearbox import objects, params, rpc
-from gearbox.answers import answer
-from gearbox.bundle import Item, link
+from gearbox import rpc
 from gearbox.core import Core, Reply, Watcher
 from gearbox.errors import Code, RpcError
 from gearbox.gearman import Call
 from gearbox.job import Control, Job, NewJob, Reported, Status
-from gearbox.params import typed
-from gearbox.recurrence import Schedule
+from gearbox.methods import objects, params
+from gearbox.methods.params import typed
+from gearbox.rules.answers import answer
+from gearbox.rules.bundle import Item, link
+from gearbox.rules.recurrence import Schedule
 from gearbox.steps import bundles, controls, life, recurring, views
 from gearbox.store import Step
 

@@ -18,7 +18,7 @@ import cattrs
 from gearbox import rpc
 from gearbox.errors import Code, RpcError
 from gearbox.job import Backoff, Priority
-from gearbox.recurrence import Missed, Overlap
+from gearbox.rules.recurrence import Missed, Overlap
 from gearbox.steps.life import id_of
 
 __all__ = [

@@ -19,9 +19,9 @@ import trio
 
 from abraxas_py import Worker
 from gearbox.client import Gearbox
-from gearbox.handler import Handler, Performer
-from gearbox.reporter import Reporter
-from gearbox.teller import Teller
+from gearbox.work.handler import Handler, Performer
+from gearbox.work.reporter import Reporter
+from gearbox.work.teller import Teller
 
 __all__ = ["Crew"]
 

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import attrs
 
-from gearbox.answers import error_of
-from gearbox.attempts import NOOPWAIT
 from gearbox.job import TERMINAL, Attempt, Facts, Job, Reason, Status, Transition, Waiting
+from gearbox.rules.answers import error_of
+from gearbox.rules.attempts import NOOPWAIT
 from gearbox.store.rows import iso
 
 __all__ = ["SHOWN", "Surroundings", "sentence"]

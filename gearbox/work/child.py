@@ -26,7 +26,7 @@ from typing import Any
 import trio
 
 from gearbox.errors import Code
-from gearbox.runner import (
+from gearbox.work.runner import (
     NOT_EXECUTABLE,
     NOT_FOUND,
     OUTPUT_LIMIT_BYTES,

@@ -16,7 +16,6 @@ from __future__ import annotations
 from typing import Any
 
 from gearbox import rpc
-from gearbox.answers import error_text
 from gearbox.errors import Code
 from gearbox.job import (
     ACTIVE,
@@ -33,6 +32,7 @@ from gearbox.job import (
     Unsent,
     Vanished,
 )
+from gearbox.rules.answers import error_text
 
 __all__ = ["LEASE", "NOOPWAIT", "alive", "begin", "delay_of", "failed", "settle"]
 

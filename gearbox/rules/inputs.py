@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gearbox.answers import json_of
 from gearbox.job import Job
+from gearbox.rules.answers import json_of
 
 __all__ = ["MEMBERS_LIMIT", "gather"]
 

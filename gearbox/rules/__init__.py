@@ -21,9 +21,7 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from gearbox import attempts, rpc
-from gearbox.answers import error_text
-from gearbox.attempts import NOOPWAIT
+from gearbox import rpc
 from gearbox.errors import Code, RpcError
 from gearbox.job import (
     ACTIVE,
@@ -39,6 +37,9 @@ from gearbox.job import (
     Transition,
     Waiting,
 )
+from gearbox.rules import attempts
+from gearbox.rules.answers import error_text
+from gearbox.rules.attempts import NOOPWAIT
 
 __all__ = ["ALWAYS_AVAILABLE", "NOOP", "NOOPGO", "NOOPWAIT", "admit", "cancel", "check", "go"]
 
