@@ -70,9 +70,7 @@ async def _show(server: str, err: Console, out: Console) -> None:
     async with open_gearbox([server], who="g-core --demo") as gearbox:
         jobs = [(await gearbox.queue(method, [str(file)]), method, file.name) for file in files for method in SINGLE]
         pool = _pool(files)
-        err.print(
-            "=== A pool: a gate waits for three jobs, one of which needs a second try; the last waits for the gate"
-        )
+        err.print(POOL, soft_wrap=True)
         ids = await gearbox.queue_many(pool)
         jobs += [(id, job["name"], _file(job)) for id, job in zip(ids, pool, strict=True)]
         with Progress(*columns, console=err, disable=not err.is_terminal, transient=True) as progress:
