@@ -6,11 +6,14 @@ done; then a look at every job that waits must find nothing to do (L7), or a job
 
 from __future__ import annotations
 
+import os
+import shutil
 import tempfile
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from functools import partial
 from graphlib import TopologicalSorter
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +44,7 @@ from gearbox.job import (
     Transition,
     Unsent,
 )
+from gearbox.rules import answers
 from gearbox.rules.bundle import Item
 from gearbox.steps import bundles, controls, life, pruning, recurring
 from gearbox.store import Moment, Result, Step, open_store
@@ -66,6 +70,8 @@ class Jobs(RuleBasedStateMachine):
         self.told: Counter[int] = Counter()
         self.released: Counter[int] = Counter()
         self.pruned: set[int] = set()
+        self.answers: dict[int, Any] = {}  # what watchers were told, or would have been
+        self.calls = count()
         self.limits: dict[str, int] = {}  # method -> how many may be active at most
 
     def teardown(self) -> None:
@@ -152,10 +158,13 @@ class Jobs(RuleBasedStateMachine):
             before_id=target and target.id,
             after_date=None if delay is None else self.now + delay,
             expires=None if expires is None else self.now + expires,
+            submit_token=f"call {next(self.calls)}",
             **fields,
         )
         id = self.run(partial(life.queue, new))
-        if id is None:
+        if id is not None:  # S2: whoever does not know whether the call was heard may repeat it
+            assert self.run(partial(life.queue, new)) == id
+        else:
             assert target is not None
             assert target.status not in (Status.READY, Status.WAITING) or parent is not None
 
@@ -171,9 +180,9 @@ class Jobs(RuleBasedStateMachine):
             )
             for place in range(size)
         ]
-        count = len(self.ids())
+        stored = len(self.ids())
         ids = self.run(partial(bundles.queue_many, items, None))
-        assert len(self.ids()) == count + (0 if ids is None else size)
+        assert len(self.ids()) == stored + (0 if ids is None else size)
 
     @rule(
         pick=picks, status=st.sampled_from([None, Status.COMPLETE, Status.COMPLETE, Status.ERRORED]), late=st.booleans()
@@ -261,6 +270,18 @@ class Jobs(RuleBasedStateMachine):
         self.run(partial(life.recover, grace, 0))
         for id in self.ids():
             self.run(partial(life.look, id))
+
+    @rule()
+    def killed(self) -> None:
+        """S1: what the files hold at any moment is all that was acknowledged, with nobody there to close them."""
+        with tempfile.TemporaryDirectory(dir=self.folder.name) as folder:
+            for suffix in ("", "-wal"):
+                shutil.copy(f"{self.path}{suffix}", f"{folder}/jobs.db{suffix}")
+            found = open_store(f"{folder}/jobs.db")
+            for table in ("jobs", "attempts", "events", "counts"):
+                statement = f"SELECT * FROM gearbox_{table} ORDER BY 1, 2"
+                assert list(found._connection.execute(statement)) == self.sql(statement)  # type: ignore[attr-defined]
+            found.close()
 
     @rule(days=st.sampled_from([0.0001, 0.001]))
     @precondition(lambda self: len(self.ids()) > 20)
@@ -359,7 +380,18 @@ class Jobs(RuleBasedStateMachine):
                 assert job.completed is not None
                 assert self.ended.setdefault(job.id, stands) == stands
                 assert self.told[job.id] == 1
+                self._check_answer(job, resolved(job))
         sorter.prepare()  # S10: raises for a circle
+
+    def _check_answer(self, job: Job, original: Job) -> None:
+        """S11: all who watch a job are told the same, however late; S12: what the accepted attempt reported."""
+        if original.status not in TERMINAL:
+            return
+        answer = answers.answer(original)
+        told = answer if isinstance(answer, str) else (answer.code, answer.message, answer.data)
+        assert self.answers.setdefault(job.id, told) == told
+        if original.status is Status.COMPLETE and original.method not in rules.ALWAYS_AVAILABLE:
+            assert told == str(original.epoch)
 
     @invariant()
     @precondition(lambda self: hasattr(self, "store"))
@@ -376,7 +408,7 @@ class Jobs(RuleBasedStateMachine):
 
 
 Jobs.TestCase.settings = settings(
-    max_examples=40,
+    max_examples=int(os.environ.get("GEARBOX_TEST_EXAMPLES", "40")),
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
