@@ -17,6 +17,9 @@ from typing import Any
 
 import pytest
 
+# Tests are imported by path, not as a package, so what they share must be found like this.
+sys.path.insert(0, str(Path(__file__).parent))
+
 START_TIMEOUT = 20.0  # s
 TOOL_TIMEOUT = 60.0
 BIN = Path(sys.executable).parent
@@ -30,6 +33,12 @@ def free_port() -> int:
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
+
+
+@pytest.fixture
+def port() -> int:
+    """A port on which a server can be stopped and started again."""
+    return free_port()
 
 
 class Gearbox:

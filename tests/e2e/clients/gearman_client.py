@@ -1,4 +1,4 @@
-"""python-gearman 2's API, as `gearman3` and `pygearman` keep it alive: the client."""
+"""python-gearman 2's API, as `pygearman` keeps it alive: the client."""
 
 import sys
 

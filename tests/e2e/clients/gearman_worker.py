@@ -1,6 +1,7 @@
 """python-gearman 2's API: the worker."""
 
 import sys
+import time
 
 import gearman
 
@@ -22,4 +23,8 @@ worker.register_task(b"empty", lambda worker, job: b"")
 worker.register_task(b"boom", fail)
 worker.register_task(b"status", status)
 print("ready", flush=True)
-worker.work()
+while True:
+    try:
+        worker.work()
+    except gearman.errors.ServerUnavailable:
+        time.sleep(0.1)

@@ -6,5 +6,6 @@ $worker->register_function("empty", sub { "" });
 $worker->register_function("fail", sub { undef });
 $worker->register_function("status", sub { $_[0]->set_status(1, 2); "done" });
 $worker->register_function("boom", sub { die "boom\n" });
+$worker->register_function("slow", 300, sub { select undef, undef, undef, 1; "late" });
 print "ready\n";
 $worker->work while 1;
