@@ -43,6 +43,7 @@ DATA_GRACE = 30.0  # s from Gearman's "ended" to the worker's data (original: fo
 MISSING_GRACE = 5.0  # s from "nobody knows it" to the end of the attempt (as the original)
 LEASE = 30.0  # s between signs of life of an attempt that no Gearman connection of ours watches
 POISON = 3  # attempts that go missing one after the other: the job may be what kills its workers
+STOPPED = 55.0  # s after which a worker that was cut off has surely stopped: `work.lease` bears silence for 50
 RENEWAL = 10.0  # s of a lease that must be used up before a sign of life is written down
 
 
@@ -167,7 +168,7 @@ def _lapsed(job: Job, event: Lapsed, now: float, chance: float) -> Transition:
     if job.status is Status.RUNNING and job.timeout and job.stops_at is not None and job.stops_at <= now:
         error = error_text(Code.TIMED_OUT, f"ran longer than {job.timeout:g} s")
         # Its worker hears of it when it next asks whether to go on, and must have stopped before the next one starts.
-        return failed(job, ACTIVE, Outcome.TIMED_OUT, error, "timed out", now, chance, pause=LEASE)
+        return failed(job, ACTIVE, Outcome.TIMED_OUT, error, "timed out", now, chance, pause=STOPPED)
     if job.status is Status.MISSING:
         if event.losses + 1 >= POISON and job.retries < job.max_retries:
             message = f"went missing {POISON} times in a row, which its workers may not survive: not tried again"
@@ -176,7 +177,7 @@ def _lapsed(job: Job, event: Lapsed, now: float, chance: float) -> Transition:
             return Transition(ACTIVE, Status.ERRORED, "went missing again", set, Outcome.MISSING, error)
         error = error_text(Code.WENT_MISSING, "went missing")
         # A worker that is cut off stops within its lease; only then may another one start.
-        pause = max(job.updated + LEASE - now, 0.0) if event.was_started else 0.0
+        pause = max(job.updated + STOPPED - now, 0.0) if event.was_started else 0.0
         return failed(job, ACTIVE, Outcome.MISSING, error, "went missing", now, chance, pause=pause)
     why = "no data came" if job.status is Status.ALMOST_DONE else "no sign of life"
     return _to(job, Status.MISSING, why, lease_at=now + MISSING_GRACE)

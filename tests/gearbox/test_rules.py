@@ -38,6 +38,7 @@ from gearbox.job import (
     Waiting,
 )
 from gearbox.rules import answers, attempts
+from gearbox.work import lease
 
 NOW = 1_000_000.0
 
@@ -232,8 +233,9 @@ def test_retry_waits_at_least_the_floor() -> None:
 
 
 def test_after_a_lost_worker_the_next_try_waits_until_that_one_has_surely_stopped() -> None:
+    assert attempts.STOPPED >= lease.PATIENCE + lease.LATE
     lost = missing(max_retries=1, updated=NOW - 10)
-    assert moved(attempts.settle(lost, Lapsed(was_started=True), NOW)).set["opens_at"] == NOW - 10 + attempts.LEASE
+    assert moved(attempts.settle(lost, Lapsed(was_started=True), NOW)).set["opens_at"] == NOW - 10 + attempts.STOPPED
     assert moved(attempts.settle(lost, Lapsed(was_started=False), NOW)).set["opens_at"] == NOW + 1
 
 
