@@ -67,9 +67,9 @@ def example(name: str) -> tuple[str, str]:
 
 
 def test_no_example_is_forgotten() -> None:
-    tests = Path(__file__).read_text()
+    tests = Path(__file__).read_text() + (Path(__file__).parents[1] / "test_tools_examples.py").read_text()
     for path in EXAMPLES.iterdir():
-        if path.suffix in (".py", ".php"):
+        if path.suffix in (".py", ".php", ".toml", ".json"):
             assert f'"{path.name}"' in tests, f"examples/{path.name} is not run by any test"
 
 
