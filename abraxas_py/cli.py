@@ -36,7 +36,8 @@ Usage:
 Where:
   -p PORT --port=PORT           Port to listen on; 0 chooses a free one [default: 4730].
   -L ADDRESS --listen=ADDRESS   Address to listen on: a host, host:port, tls://host:port or unix:///path. May be given
-                                several times. Without it: all addresses of this machine.
+                                several times; * is all addresses of this machine, as gearmand without the flag.
+                                Without it: 127.0.0.1, for whoever reaches the port may run jobs.
   -b N --backlog=N              (no meaning here: always 1024)
   --keepalive                   (always on; found out about are peers that are gone without a word)
   --keepalive-idle=SECONDS      When to begin to ask whether a silent peer is still there [default: 30].
@@ -169,7 +170,7 @@ def endpoints(flags: Flags) -> list[str]:
     port = _number(flags, "--port", 0, 65535)
     wanted = flags["--listen"]
     assert isinstance(wanted, list)
-    found = [_endpoint(address, port) for address in wanted or ["*"]]
+    found = [_endpoint(address, port) for address in wanted or ["127.0.0.1"]]
     try:
         for address in found:
             parse_endpoint(address)
