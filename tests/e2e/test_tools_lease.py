@@ -50,7 +50,6 @@ def test_cancel_kills_the_command(gearbox: Any, tmp_path: Path) -> None:
         assert "the test" in events[-1]["who"]
 
 
-@pytest.mark.skipif(LONG < 60, reason="takes a minute: GEARBOX_TEST_LONG=80")
 def test_the_command_of_a_stopped_worker_is_killed_before_its_job_is_given_away(gearbox: Any, tmp_path: Path) -> None:
     gearbox.core()
     pid_file = tmp_path / "pid"
