@@ -45,7 +45,9 @@ RESTART_GRACE = 60.0  # s in which workers may come back with results after our 
 LOST_GRACE = 15.0  # s the same, after a lost connection alone: a worker's longest pause between tries is 11.5 s
 READY_SWEEP = 1.0  # s between looks at ready jobs while workers are coming back
 FULL_SWEEP = 60.0  # s between looks at everything that waits; finds nothing unless something went wrong
-STRANDED_SWEEP = 10.0  # s between looks for running jobs whose last worker has gone, and for watchers that have
+STRANDED_SWEEP = 10.0  # s between looks for running jobs whose last worker has gone
+WATCHER_SWEEP = 0.8  # s between looks for watchers that have gone, so that none stays longer than a second
+WATCHER_SHARE = 0.02  # of the time, at most, goes into that: with tens of thousands of watchers the looks get rarer
 PRUNE_SWEEP = 3600.0  # s between deletions of old jobs
 PRUNE_PAUSE = 0.05  # s between their transactions: others come first
 
@@ -167,6 +169,7 @@ class Core:
             self._wake.set()
             task_status.started()
             nursery.start_soon(self._sweep)
+            nursery.start_soon(self._mind_watchers)
             nursery.start_soon(self._prune_for_ever)
 
     async def drain(self) -> None:
@@ -309,7 +312,6 @@ class Core:
             if now >= last_stranded + STRANDED_SWEEP:
                 last_stranded = now
                 await self._look_for_stranded()
-                await self._forget_lost_watchers()
             await trio.sleep(READY_SWEEP)
 
     async def _look_for_stranded(self) -> None:
@@ -340,6 +342,12 @@ class Core:
             for job in jobs:
                 if not self._gearman.has_sent(job):
                     self.news(job.id, job.epoch, Unsent())
+
+    async def _mind_watchers(self) -> None:
+        while True:
+            began = trio.current_time()
+            await self._forget_lost_watchers()
+            await trio.sleep(max(WATCHER_SWEEP, (trio.current_time() - began) / WATCHER_SHARE))
 
     async def _forget_lost_watchers(self) -> None:
         """Calls that nobody waits for any more: end them, for Gearman keeps them as running jobs until then.
