@@ -28,7 +28,6 @@ class Code(IntEnum):
     PARSE_ERROR = -32700  # JSON-RPC 2.0 section 5.1
     INVALID_REQUEST = -32600
     METHOD_NOT_FOUND = -32601
-    INVALID_PARAMS = -32602
     INTERNAL_ERROR = -32603
 
     INVALID = -28000  # the job can never run

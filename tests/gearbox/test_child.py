@@ -6,7 +6,6 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from process_stage import is_alive, until
 
 from gearbox.job import Status
 from gearbox.work.child import execute, run
@@ -223,21 +223,6 @@ async def test_output_at_the_limit_is_complete() -> None:
     assert report == complete("12345")
     report, _ = await run("printf 123456", Input.IGNORE, Output.STRING, None, output_limit_bytes=5)
     assert report.data["code"] == 413
-
-
-def is_alive(pid: int) -> bool:
-    """A zombie waiting for init counts as dead."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for what another process does; nothing in this one could tell."""
-    with trio.fail_after(10):
-        while not condition():  # noqa: ASYNC110
-            await trio.sleep(0.01)
 
 
 async def test_cancelling_kills_the_command_and_all_that_it_started(tmp_path: Path) -> None:

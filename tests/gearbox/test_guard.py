@@ -6,27 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
-import trio
+from process_stage import is_alive, until
 
 from gearbox.work.guard import open_guard
-
-
-def is_alive(pid: int) -> bool:
-    """A zombie waiting for its parent counts as dead."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for what another process does; nothing in this one could tell."""
-    with trio.fail_after(20):
-        while not condition():  # noqa: ASYNC110
-            await trio.sleep(0.01)
 
 
 def sleeper() -> subprocess.Popen[bytes]:
@@ -64,12 +48,12 @@ async def main():
 trio.run(main)
 """
     worker = subprocess.Popen([sys.executable, "-c", program])  # noqa: ASYNC220
-    await until(lambda: pid_file.exists() and told.exists())
+    await until(lambda: pid_file.exists() and told.exists(), 20)
     pid = int(pid_file.read_text())
     assert is_alive(pid)
     os.kill(worker.pid, signal.SIGKILL)
     worker.wait()
-    await until(lambda: not is_alive(pid))
+    await until(lambda: not is_alive(pid), 20)
 
 
 async def test_a_group_that_is_not_held_any_more_is_killed_while_the_worker_is_stopped() -> None:
@@ -82,7 +66,7 @@ async def test_a_group_that_is_not_held_any_more_is_killed_while_the_worker_is_s
             guard.hold(forgotten.pid, 0.2)
             guard.hold(held.pid, 0.2)
             guard.hold(held.pid, 1000)
-            await until(lambda: not is_alive(forgotten.pid))
+            await until(lambda: not is_alive(forgotten.pid), 20)
             assert is_alive(held.pid)
             assert is_alive(unlimited.pid)
     finally:
