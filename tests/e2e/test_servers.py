@@ -1,0 +1,70 @@
+"""The scheduler on its own broker, on a gearmand, and on two servers of different makers: the same for everybody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+from ledger_stage import Runs, command
+from site_stage import Program, Site
+
+from gearbox.client import open_gearbox
+from gearbox.errors import RpcError
+
+
+@attrs.frozen
+class Layout:
+    """A core on some servers, with a worker of `a::job` that keeps a ledger."""
+
+    site: Site
+    servers: list[Program]
+    core: Program
+    worker: Program
+    ledger: Path
+
+    @property
+    def addresses(self) -> list[str]:
+        return self.core.address.split(",")
+
+
+@pytest.fixture(params=["embedded", "gearmand", "two servers"])
+def layout(request: pytest.FixtureRequest, tmp_path: Path, program: Callable[[str, str], str]) -> Iterator[Layout]:
+    with Site(tmp_path) as site:
+        servers = []
+        if request.param != "embedded":
+            servers.append(site.gearmand("gearmand", program("gearmand", "gearman-job-server")))
+        if request.param == "two servers":
+            servers.append(site.abraxas("abraxas"))
+        core = site.core("core", servers, GEARBOX_DATABASE=str(tmp_path / "gearbox.db"))
+        ledger = tmp_path / "ledger"
+        worker = site.worker("worker", servers or [core], "a::job", command(ledger), "-I", "append", "-j", "4")
+        yield Layout(site, servers, core, worker, ledger)
+
+
+async def test_jobs_and_what_depends_on_them_run_once(layout: Layout) -> None:
+    async with open_gearbox(layout.addresses, connect_timeout=5) as g:
+        first = await g.queue("a::job", ["first", "0.5"], dedupe="D")
+        twin = await g.queue("a::job", ["twin", "0"], dedupe="D")
+        target = await g.queue("a::job", ["target", "0"], after_id=first)
+        members = [await g.queue("a::job", [f"member{n}", "0.1"], before_id=target) for n in range(6)]
+        with trio.fail_after(30):
+            assert await g.watch(target) == "target\n"
+            assert await g.watch(twin) == "first\n"
+        rows = {row["id"]: row["status"] for row in await g.status([first, twin, target, *members])}
+    assert rows.pop(twin) == "duplicate"
+    assert set(rows.values()) == {"complete"}
+    names = ["first", "target", *(f"member{n}" for n in range(6))]
+    runs = Runs.read(layout.ledger)
+    assert runs.started == runs.ended == dict.fromkeys(names, 1)
+
+
+async def test_a_method_without_workers_fails_and_is_tried_again(layout: Layout) -> None:
+    async with open_gearbox(layout.addresses, connect_timeout=5) as g:
+        id = await g.queue("nobody::does", max_retries=1, retry_delay=0.2)
+        with trio.fail_after(40), pytest.raises(RpcError, match="No worker available"):
+            await g.watch(id)
+        outcomes = [attempt["outcome"] for attempt in (await g.history(id))["attempts"]]
+    assert outcomes == ["no_worker", "no_worker"]
