@@ -62,9 +62,7 @@ def test_the_reference_has_the_manual(command: str) -> None:
     if os.environ.get("GEARBOX_TEST_REWRITE"):
         REFERENCE.write_text(before + begin + manual(command) + end + after)
     else:
-        assert shown == manual(command), (
-            f"{REFERENCE.name} has an old manual: write it anew with GEARBOX_TEST_REWRITE=1"
-        )
+        assert shown == manual(command), f"{REFERENCE.name} is old: set GEARBOX_TEST_REWRITE=1"
 
 
 def test_the_protocol_page_has_every_method_and_code() -> None:

@@ -37,7 +37,8 @@ def pattern(shown: str) -> re.Pattern[str]:
 def test_a_page_is_read_as_commands_with_their_output() -> None:
     text = "```console\n$ a\nx ... y\n$ cat <<'END'\n1\nEND\n$ b &\n```\n"
     assert commands(text) == [("a", "x ... y\n"), ("cat <<'END'\n1\nEND", ""), ("b &", "")]
-    assert pattern("x ... y\n").fullmatch("x 1\n2 y") and not pattern("x ... y\n").fullmatch("x 1")
+    assert pattern("x ... y\n").fullmatch("x 1\n2 y")
+    assert not pattern("x ... y\n").fullmatch("x 1")
 
 
 class Terminal:
