@@ -6,6 +6,7 @@ lookout asks the servers once a second how many workers the function has, and sp
 
 from __future__ import annotations
 
+import difflib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -16,7 +17,7 @@ import trio
 from abraxas_py import AbraxasError, open_admin
 from abraxas_py.nursery import open_nursery
 
-__all__ = ["NobodyThere", "count_workers", "looking_out", "unreachable"]
+__all__ = ["NobodyThere", "count_workers", "looking_out", "nobody_offers", "unreachable"]
 
 log = logging.getLogger("gearbox.client")
 
@@ -35,6 +36,17 @@ def unreachable(servers: Sequence[str], timeout: float) -> str:
         f"cannot reach Gearman at {', '.join(servers)} within {timeout:g} s; "
         "start the daemon there with g-core, or name another server: GEARMAN_SERVER=host:port"
     )
+
+
+def nobody_offers(method: str, offered: Sequence[str]) -> str:
+    r"""What to tell when a job failed for want of a worker.
+
+    >>> nobody_offers(r"demo\words", ["text::upper", "demo::words"])
+    '=== Nobody offers demo\\words; demo::words is offered'
+    """
+    near = difflib.get_close_matches(method, offered, n=1)
+    advice = f"{near[0]} is offered" if near else "g-client methods lists what is offered"
+    return f"=== Nobody offers {method}; {advice}"
 
 
 async def count_workers(servers: Sequence[str], function: str) -> int | None:

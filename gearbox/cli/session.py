@@ -15,11 +15,12 @@ import trio
 from abraxas_py import Priority
 from gearbox.cli import drawing, tables
 from gearbox.cli.dates import iso
-from gearbox.cli.lookout import looking_out
+from gearbox.cli.lookout import looking_out, nobody_offers
 from gearbox.cli.output import Mode
 from gearbox.cli.terminal import Terminal, is_terminal
 from gearbox.cli.wanted import Complaint, Wanted
 from gearbox.client import NAMESPACE, Gearbox
+from gearbox.errors import Code, RpcError
 from gearbox.shapes import Graph
 
 __all__ = ["Session"]
@@ -97,7 +98,16 @@ class Session:
 
     async def _run(self) -> None:
         self.queued = await self._submit()
-        await self._watch_job(self.queued)
+        try:
+            await self._watch_job(self.queued)
+        except RpcError as error:
+            if error.code == Code.NO_WORKER:
+                async with self._core("methods"):
+                    rows = await self._gearbox.methods()
+                self._terminal.say(
+                    nobody_offers(self._wanted.method, [row["method"] for row in rows if row["workers"]])
+                )
+            raise
 
     async def _watch(self) -> None:
         (id,) = self._wanted.ids

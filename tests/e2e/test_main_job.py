@@ -171,6 +171,7 @@ def test_gearman_and_gearadmin_work_against_the_same_process(
 
 BAD_INPUT = [
     (("run", "no::such"), 1, "No worker available"),
+    (("run", "no::such"), 1, "=== Nobody offers no::such; g-client methods lists what is offered"),
     (("run", "-J", "a::b", '{"a":'), 1, "not JSON"),
     (("run", "--frobnicate", "a::b"), 1, "unknown option: --frobnicate"),
     (("watch", "999"), 1, "no such job"),

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import doctest
-
 import pytest
 
-from abraxas_py import backoff, transport, worker
 from abraxas_py.errors import RemoteProtocolError, ServerError
-from abraxas_py.protocol import packets, text
+from abraxas_py.protocol import text
 from abraxas_py.protocol.text import ConnectionStatus, FunctionStatus, JobRow, PriorityStatus
 from abraxas_py.protocol.wire import Line
 
@@ -43,8 +40,3 @@ def test_answers() -> None:
     assert text.parse_answer(Line(b"1.13")) == b"1.13"
     with pytest.raises(ServerError, match="UNKNOWN_COMMAND: Unknown server command"):
         text.parse_answer(Line(b"ERR UNKNOWN_COMMAND Unknown+server+command"))
-
-
-@pytest.mark.parametrize("module", [text, packets, transport, worker, backoff])
-def test_the_examples_in_the_documentation_are_true(module: object) -> None:
-    assert doctest.testmod(module).failed == 0  # type: ignore[arg-type]
