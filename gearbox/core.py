@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from math import inf
-from time import time
+from time import perf_counter, time
 from typing import Any
 
 import attrs
@@ -31,6 +31,7 @@ from gearbox.job import TERMINAL, Action, Event, Fire, Job, NoWorker, Recheck, R
 from gearbox.steps import controls, life, pruning, recurring
 from gearbox.steps.pruning import Retention
 from gearbox.store import Batch, Moment, Result, Step, Store, Tx
+from gearbox.vitals import Vitals
 
 __all__ = ["Core", "Reply", "Watcher"]
 
@@ -88,6 +89,7 @@ class Core:
         self._dirty: dict[int, None] = {}  # ids to look at, in order, each once
         self._watchers: defaultdict[int, list[Watcher]] = defaultdict(list)
         self._retention = retention or Retention()
+        self.vitals = Vitals()
         self._wake = trio.Event()
         self._since = clock()
         self._next_at = -inf  # of the store; unknown until the first batch
@@ -125,6 +127,24 @@ class Core:
         if isinstance(answers[0], Exception):
             raise answers[0]
         return answers[0]
+
+    def ask_gearman(self, question: Callable[[Gearman], Awaitable[Any]], reply: Reply) -> None:
+        """Ask Gearman something beside the loop, which does not wait for the answer."""
+
+        async def ask() -> None:
+            reply(await question(self._gearman))
+
+        self._nursery.start_soon(ask)
+
+    @property
+    def watchers(self) -> int:
+        """How many calls wait for a job to end."""
+        return sum(map(len, self._watchers.values()))
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the store did not take the last batch."""
+        return self._failing_since is not None
 
     def watch(self, id: int, wait_for_id: bool, watcher: Watcher) -> None:
         """Its reply gets the ended job that answers for `id`, now or when it ends; RpcError 404 if there is none."""
@@ -224,10 +244,13 @@ class Core:
         self._moment_at = self._clock()
         moment = Moment(self._moment_at, self.instance, self._since, workers, random.random())
         for tries_left in reversed(range(BUSY_TRIES)):
+            began = perf_counter()
             try:
-                return await trio.to_thread.run_sync(
+                done = await trio.to_thread.run_sync(
                     self._store.run_batch, [work.step for work in batch], moment, limiter=self._thread
                 )
+                self.vitals.committed(perf_counter() - began, len(batch))
+                return done
             except StoreBusy:
                 if not tries_left:
                     raise

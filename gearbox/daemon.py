@@ -63,6 +63,7 @@ async def serve(settings: Settings, *, task_status: trio.TaskStatus[Running] = t
             )
             await nursery.start(core.run, link)
             await nursery.start(link.run)
+            nursery.start_soon(core.vitals.watch_loop)
             running = Running(addresses, core, trio.Event())
             task_status.started(running)
             try:

@@ -33,12 +33,13 @@ from abraxas_py import (
     open_admin,
     open_client,
 )
+from abraxas_py.admin import FunctionStatus, PriorityStatus, WorkerRow
 from abraxas_py.transport import Dialer
 from gearbox import rpc
 from gearbox.errors import Code, RpcError
 from gearbox.job import Ended, Event, Job, Outcome, Unsent
 
-__all__ = ["Call", "Gearman", "Link", "Lost"]
+__all__ = ["Call", "Gearman", "Link", "Lost", "ServerView"]
 
 SUBMIT_TIMEOUT = 5.0  # s; an attempt that no server takes by then is released and waits as a ready job
 ANSWER_TIMEOUT = 5.0  # s for an admin command; without an answer Gearman counts as out of reach
@@ -65,6 +66,18 @@ class Call:
     is_lost: Callable[[], bool] = bool  # whether the connection that brought it is gone; this gives False
 
 
+@attrs.frozen
+class ServerView:
+    """What one Gearman server says of itself; `error` where it cannot be asked."""
+
+    name: str
+    version: str = ""
+    functions: Sequence[FunctionStatus] = ()
+    queues: Sequence[PriorityStatus] = ()
+    connections: Sequence[WorkerRow] = ()
+    error: str = ""
+
+
 class Gearman(Protocol):
     """What the core asks of it."""
 
@@ -82,6 +95,9 @@ class Gearman(Protocol):
 
     async def abandoned(self) -> Collection[bytes]:
         """Handles of jobs that no client waits for any more."""
+
+    async def view(self) -> Sequence[ServerView]:
+        """What each server says of itself."""
 
 
 class Link:
@@ -190,6 +206,24 @@ class Link:
                 for row in rows:
                     (ignored if row.is_ignored else wanted).add(row.handle)
         return ignored - wanted
+
+    async def view(self) -> Sequence[ServerView]:
+        return [await _view(admin) for admin in self._admins]
+
+
+async def _view(admin: Admin) -> ServerView:
+    try:
+        with trio.fail_after(ANSWER_TIMEOUT):
+            version = await admin.version()
+            functions = await admin.status()
+            connections = await admin.workers()
+            try:
+                queues = await admin.priority_status()
+            except AbraxasError:  # gearmand knows it since 1.1.19 only
+                queues = []
+    except (AbraxasError, trio.TooSlowError) as error:
+        return ServerView(admin.name, error=str(error) or f"no answer within {ANSWER_TIMEOUT:.0f} s")
+    return ServerView(admin.name, version, functions, queues, connections)
 
 
 def _event(task: Task, request_id: str) -> Event | Lost:

@@ -12,6 +12,7 @@ from typing import Any
 
 import attrs
 import structlog
+import trio
 
 from gearbox import rpc
 from gearbox.core import Core, Reply, Watcher
@@ -22,11 +23,13 @@ from gearbox.methods import objects, params
 from gearbox.methods.params import typed
 from gearbox.rules.answers import answer
 from gearbox.rules.bundle import Item, link
+from gearbox.rules.query import parse as parse_query
 from gearbox.rules.recurrence import Schedule
-from gearbox.steps import bundles, controls, life, recurring, views
+from gearbox.steps import bundles, controls, life, operators, recurring, views
 from gearbox.store import Step
+from gearbox.vitals import memory_bytes
 
-__all__ = ["METHODS", "dispatch"]
+__all__ = ["METHODS", "call", "dispatch"]
 
 log = structlog.get_logger("gearbox:rpc")
 
@@ -104,7 +107,8 @@ def _new_job(wanted: params.Queue) -> NewJob:
 
 def cancel(core: Core, given: Any, caller: Caller) -> None:
     wanted = typed(given, params.Cancel)
-    ask(core, partial(life.cancel, wanted.id, wanted.reason or None, who=caller.who), caller)
+    step = partial(life.cancel, wanted.id, wanted.reason or None, who=caller.who)
+    ask(core, _deed(step, "cancel", wanted.id, wanted.reason, caller), caller)
 
 
 def retry(core: Core, given: Any, caller: Caller) -> None:
@@ -113,7 +117,26 @@ def retry(core: Core, given: Any, caller: Caller) -> None:
     def show(new_ids: dict[int, int]) -> dict[str, Any]:
         return {"id": new_ids[wanted.id], "jobs": {str(old): new for old, new in new_ids.items()}}
 
-    ask(core, partial(bundles.retry, wanted.id, wanted.downstream, who=caller.who), caller, show)
+    step = partial(bundles.retry, wanted.id, wanted.downstream, who=caller.who)
+    ask(core, _deed(step, "retry", wanted.id, wanted.reason, caller), caller, show)
+
+
+def reprioritise(core: Core, given: Any, caller: Caller) -> None:
+    wanted = typed(given, params.Reprioritise)
+    step = partial(operators.reprioritise, wanted.id, wanted.priority, wanted.reason, who=caller.who)
+    ask(core, _deed(step, f"reprioritise {wanted.priority.value}", wanted.id, wanted.reason, caller), caller)
+
+
+def act(core: Core, given: Any, caller: Caller) -> None:
+    wanted = typed(given, params.Act)
+    query = parse_query(wanted.query)
+    what = (wanted.action.value, query, wanted.query, wanted.up_to, wanted.reason, wanted.priority, wanted.preview)
+    ask(core, partial(operators.act, *what, who=caller.who), caller)
+
+
+def _deed(step: Step, action: str, target: object, reason: str | None, caller: Caller) -> Step:
+    """The step with a record of who asked for it."""
+    return partial(operators.recorded, step, action, str(target), reason, who=caller.who)
 
 
 # --- being a worker ---
@@ -153,14 +176,7 @@ def watch(core: Core, given: Any, caller: Caller) -> None:
 
 
 def status(core: Core, given: Any, caller: Caller) -> None:
-    if given is not None and given != {} and not isinstance(given, list):
-        raise RpcError(Code.BAD_REQUEST, "params must be an array of job ids")
-    ids = []
-    for value in given or []:
-        id = life.id_of(value) if not isinstance(value, list) else None
-        if id is None:
-            raise RpcError(Code.BAD_REQUEST, f"invalid job id: {rpc.dump(value)[:100]}")
-        ids.append(id)
+    ids = _ids(given)
     ask(core, partial(views.status, ids), caller, lambda jobs: [objects.status_object(job) for job in jobs])
 
 
@@ -180,6 +196,47 @@ def stats(core: Core, given: Any, caller: Caller) -> None:
     ask(core, partial(views.stats, typed(given, params.ByMethod).method), caller)
 
 
+def search(core: Core, given: Any, caller: Caller) -> None:
+    wanted = typed(given, params.Search)
+    step = partial(views.search, parse_query(wanted.query), wanted.below, wanted.limit)
+    ask(core, step, caller, objects.found_object)
+
+
+def states(core: Core, given: Any, caller: Caller) -> None:
+    ask(core, partial(views.states, _ids(given)), caller, objects.states_object)
+
+
+def running(core: Core, given: Any, caller: Caller) -> None:
+    ask(core, partial(views.running, typed(given, params.Size).limit), caller, objects.running_list)
+
+
+def upcoming(core: Core, given: Any, caller: Caller) -> None:
+    wanted = typed(given, params.Upcoming)
+    ask(core, partial(views.upcoming, wanted.after or 0.0, wanted.limit), caller, objects.brief_list)
+
+
+def overview(core: Core, given: Any, caller: Caller) -> None:
+    ask(core, views.overview, caller, objects.overview_object)
+
+
+def latency(core: Core, given: Any, caller: Caller) -> None:
+    wanted = typed(given, params.Latency)
+    ask(core, partial(views.latency, wanted.method, wanted.limit), caller, objects.latency_object)
+
+
+def audit(core: Core, given: Any, caller: Caller) -> None:
+    wanted = typed(given, params.Page)
+    ask(core, partial(operators.deeds, wanted.below, wanted.limit), caller, objects.deeds_list)
+
+
+def gearman(core: Core, given: Any, caller: Caller) -> None:
+    core.ask_gearman(lambda link: link.view(), lambda servers: caller.reply(objects.servers_list(servers)))
+
+
+def system(core: Core, given: Any, caller: Caller) -> None:
+    caller.reply(objects.system_object(core.instance, core.vitals, memory_bytes(), core.watchers, core.is_failing))
+
+
 # --- methods ---
 
 
@@ -188,23 +245,27 @@ def methods(core: Core, given: Any, caller: Caller) -> None:
 
 
 def pause(core: Core, given: Any, caller: Caller) -> None:
-    _control(core, typed(given, params.ByMethod).method, {"is_paused": True}, caller)
+    _control(core, "pause", typed(given, params.ByMethod), {"is_paused": True}, caller)
 
 
 def resume(core: Core, given: Any, caller: Caller) -> None:
-    _control(core, typed(given, params.ByMethod).method, {"is_paused": False}, caller)
+    _control(core, "resume", typed(given, params.ByMethod), {"is_paused": False}, caller)
 
 
 def limit(core: Core, given: Any, caller: Caller) -> None:
     wanted = typed(given, params.Limit)
-    _control(core, wanted.method, {"concurrency": wanted.concurrency}, caller)
+    places = "all" if wanted.concurrency is None else wanted.concurrency
+    _control(core, f"limit to {places}", wanted, {"concurrency": wanted.concurrency}, caller)
 
 
-def _control(core: Core, method: str, changes: dict[str, Any], caller: Caller) -> None:
+def _control(
+    core: Core, action: str, wanted: params.ByMethod | params.Limit, changes: dict[str, Any], caller: Caller
+) -> None:
     def show(control: Control) -> dict[str, Any]:
-        return {"method": method, **attrs.asdict(control)}
+        return {"method": wanted.method, **attrs.asdict(control)}
 
-    ask(core, partial(controls.control, method, changes, who=caller.who), caller, show)
+    step = partial(controls.control, wanted.method, changes, who=caller.who)
+    ask(core, _deed(step, action, wanted.method, wanted.reason, caller), caller, show)
 
 
 # --- recurring jobs ---
@@ -228,7 +289,8 @@ def schedule(core: Core, given: Any, caller: Caller) -> None:
     entry = Schedule(
         wanted.name, wanted.cron, wanted.timezone, wanted.overlap, wanted.missed, rpc.dump(template), 0.0, "", 0.0
     )
-    ask(core, partial(recurring.schedule, entry, who=caller.who), caller, objects.schedule_object)
+    step = partial(recurring.schedule, entry, who=caller.who)
+    ask(core, _deed(step, "schedule", wanted.name, None, caller), caller, objects.schedule_object)
 
 
 def schedules(core: Core, given: Any, caller: Caller) -> None:
@@ -236,11 +298,25 @@ def schedules(core: Core, given: Any, caller: Caller) -> None:
 
 
 def unschedule(core: Core, given: Any, caller: Caller) -> None:
-    ask(core, partial(recurring.unschedule, typed(given, params.ByName).name), caller)
+    wanted = typed(given, params.ByName)
+    ask(
+        core,
+        _deed(partial(recurring.unschedule, wanted.name), "unschedule", wanted.name, wanted.reason, caller),
+        caller,
+    )
 
 
 def run_now(core: Core, given: Any, caller: Caller) -> None:
-    ask(core, partial(recurring.run_now, typed(given, params.ByName).name, who=caller.who), caller)
+    wanted = typed(given, params.RunNow)
+    if (wanted.name is None) == (wanted.id is None):
+        raise RpcError(Code.BAD_REQUEST, "missing name of a recurring entry, or id of a job")
+    step: Step
+    if wanted.name is not None:
+        step = partial(recurring.run_now, wanted.name, who=caller.who)
+    else:
+        assert wanted.id is not None
+        step = partial(operators.hurry, wanted.id, wanted.reason, who=caller.who)
+    ask(core, _deed(step, "run now", wanted.id or wanted.name, wanted.reason, caller), caller)
 
 
 # --- meta jobs ---
@@ -262,8 +338,9 @@ Method = Callable[[Core, Any, Caller], None]
 METHODS: dict[str, Method] = {
     f"gearbox\\core::{method.__name__}": method
     for method in (
-        queue, queue_many, cancel, retry, watch, job_data, job_start, alive, status, history, why, graph, stats,
-        methods, pause, resume, limit, schedule, schedules, unschedule, run_now, noop, noopwait, noopgo,
+        queue, queue_many, cancel, retry, reprioritise, act, watch, job_data, job_start, alive, status, history, why,
+        graph, stats, search, states, running, upcoming, overview, latency, audit, gearman, system, methods, pause,
+        resume, limit, schedule, schedules, unschedule, run_now, noop, noopwait, noopgo,
     )
 }  # fmt: skip
 
@@ -297,6 +374,32 @@ def dispatch(core: Core, call: Call) -> None:
         reply(RpcError(Code.INTERNAL, f"internal error: {type(error).__name__}"))
 
 
+async def call(core: Core, name: str, given: Any, who: str | None = None) -> Any:
+    """Call a method, by its short name, from within this process. Raises the RpcError that it answers.
+
+    A call that is cancelled is a caller who has left.
+    """
+    method = METHODS.get(f"gearbox\\core::{name}")
+    if method is None:
+        raise RpcError(Code.METHOD_NOT_FOUND, "method not found")
+    done = trio.Event()
+    answers: list[Any] = []
+
+    def reply(value: Any) -> None:
+        answers.append(value)
+        done.set()
+
+    has_left = trio.Event()
+    method(core, given, Caller(reply, False, who, Call(name, b"", lambda answer: None, b"", has_left.is_set)))
+    try:
+        await done.wait()
+    finally:
+        has_left.set()
+    if isinstance(answers[0], RpcError):
+        raise answers[0]
+    return rpc.load(answers[0]) if isinstance(answers[0], _Text) else answers[0]
+
+
 class _Text(str):
     """A value that is JSON text already."""
 
@@ -309,6 +412,21 @@ def _who(meta: dict[str, Any]) -> str | None:
     """Who calls, for the audit, as the caller says."""
     who = meta.get("who")
     return who[:WHO_LONGEST] if isinstance(who, str) and who and who.isprintable() else None
+
+
+def _ids(given: Any) -> list[int]:
+    """The ids of a call that takes an array of them, or the same as `ids`."""
+    if isinstance(given, dict):
+        given = given.get("ids")
+    if given is not None and not isinstance(given, list):
+        raise RpcError(Code.BAD_REQUEST, "params must be an array of job ids")
+    ids = []
+    for value in given or []:
+        id = life.id_of(value) if not isinstance(value, list) else None
+        if id is None:
+            raise RpcError(Code.BAD_REQUEST, f"invalid job id: {rpc.dump(value)[:100]}")
+        ids.append(id)
+    return ids
 
 
 def _id(given: Any) -> int:

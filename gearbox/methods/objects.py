@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gearbox import rpc
+from gearbox.gearman import ServerView
 from gearbox.job import Attempt, Backoff, Control, Job, Status
 from gearbox.rules.answers import json_of
 from gearbox.rules.recurrence import Schedule, forecast
-from gearbox.steps.views import Graph, History
-from gearbox.store import Audit
+from gearbox.steps.views import Graph, History, Latency, Overview
+from gearbox.store import Audit, Deed, Found, State
+from gearbox.store.rollups import Bucket, bound_of, percentiles
 from gearbox.store.rows import iso
+from gearbox.vitals import Vitals
 
-__all__ = ["graph_object", "history_object", "methods_list", "schedule_object", "status_object"]
+__all__ = [
+    "brief_list",
+    "deeds_list",
+    "found_object",
+    "graph_object",
+    "history_object",
+    "latency_object",
+    "methods_list",
+    "overview_object",
+    "running_list",
+    "schedule_object",
+    "servers_list",
+    "states_object",
+    "status_object",
+    "system_object",
+]
 
 CORE = "gearbox\\core::"
 FORECAST = 3  # runs of an entry that are shown
@@ -150,6 +168,183 @@ def schedule_object(schedule: Schedule) -> dict[str, Any]:
         "last_job": schedule.last_job,
         "waiting": schedule.waiting,
     }
+
+
+# --- lists and sums ---
+
+
+def brief_object(job: Job) -> dict[str, Any]:
+    """A job in a list: `arguments` and `data` are the beginnings of their JSON texts."""
+    took = None if job.claimed_at is None or job.completed is None else max(job.completed - job.claimed_at, 0.0)
+    return {
+        "id": job.id,
+        "method_name": job.method,
+        "status": job.status.value,
+        "priority": job.priority.value,
+        "arguments": job.arguments,
+        "data": job.result_data,
+        "created": iso(job.created),
+        "completed": _instant(job.completed),
+        "claimed": _instant(job.claimed_at),
+        "took": took,
+        "due": _instant(job.opens_at),
+        "retries": job.retries,
+        "max_retries": job.max_retries,
+        "progress": job.progress,
+        "dedupe": job.dedupe if job.has_dedupe else None,
+        "after_id": job.after_id,
+        "before_id": job.before_id,
+        "see_other": job.see_other,
+    }
+
+
+def brief_list(jobs: Sequence[Job]) -> list[dict[str, Any]]:
+    return [brief_object(job) for job in jobs]
+
+
+def found_object(found: Found) -> dict[str, Any]:
+    """A page of a search. `next`: give it as `below` for the page after."""
+    return {"jobs": brief_list(found.jobs), "next": found.next, "is_cut": found.is_cut}
+
+
+def states_object(states: Sequence[State]) -> list[dict[str, Any]]:
+    return [
+        {"id": state.id, "status": state.status.value, "progress": state.progress, "updated": iso(state.updated / 1e6)}
+        for state in states
+    ]
+
+
+def running_list(found: Sequence[tuple[Job, Attempt | None]]) -> list[dict[str, Any]]:
+    """Running jobs with who runs them and since when; nobody yet, where `started` is None."""
+    return [
+        brief_object(job)
+        | {
+            "attempt": job.epoch,
+            "worker": attempt and attempt.worker,
+            "started": None if attempt is None else _instant(attempt.started_at),
+        }
+        for job, attempt in found
+    ]
+
+
+def overview_object(view: Overview) -> dict[str, Any]:
+    """How things stand: sums by status, methods with their latencies, recurring entries."""
+    states = {status.value: 0 for status in Status}
+    for by_status in view.counts.values():
+        for status, jobs in by_status.items():
+            states[status.value] += jobs
+    methods = methods_list(view.counts, view.controls, view.workers)
+    for row in methods:
+        durations = view.durations.get(row["method"], {})
+        for measure in ("wait", "run"):
+            buckets = list(durations.get(measure, {}).values())
+            row[measure] = percentiles(buckets) | {
+                "jobs": sum(bucket.jobs for bucket in buckets),
+                "total": sum(bucket.total for bucket in buckets),
+            }
+    return {
+        "at": iso(view.now),
+        "states": states,
+        "oldest": {
+            status.value: {"id": id, "created": iso(created), "age": max(view.now - created, 0.0)}
+            for status, (id, created) in view.oldest.items()
+        },
+        "is_gearman_there": view.workers is not None,
+        "methods": methods,
+        "schedules": [schedule_object(one) for one in view.schedules],
+    }
+
+
+def latency_object(latency: Latency) -> dict[str, Any]:
+    """Histograms (`below`: seconds), percentiles and slowest jobs of a method."""
+    shown: dict[str, Any] = {}
+    for measure in ("wait", "run"):
+        buckets = latency.durations.get(measure, {})
+        shown[measure] = percentiles(list(buckets.values())) | histogram(buckets)
+    return shown | {"slowest": brief_list(latency.slowest)}
+
+
+def histogram(buckets: Mapping[int, Bucket]) -> dict[str, Any]:
+    return {
+        "jobs": sum(bucket.jobs for bucket in buckets.values()),
+        "total": sum(bucket.total for bucket in buckets.values()),
+        "buckets": [{"bucket": number, "below": bound_of(number), "jobs": one.jobs} for number, one in buckets.items()],
+    }
+
+
+def deeds_list(deeds: Sequence[Deed]) -> list[dict[str, Any]]:
+    """What operators did, the last first."""
+    return [
+        {
+            "id": deed.id,
+            "at": iso(deed.at),
+            "who": deed.who,
+            "action": deed.action,
+            "target": deed.target,
+            "reason": deed.reason,
+            "jobs": deed.jobs,
+        }
+        for deed in deeds
+    ]
+
+
+def servers_list(servers: Sequence[ServerView]) -> list[dict[str, Any]]:
+    """Gearman's own view: functions with their queues, and connections."""
+    shown = []
+    for server in servers:
+        queues = {row.function: row for row in server.queues}
+        functions = []
+        for row in server.functions:
+            queue = queues.get(row.function)
+            functions.append(
+                {
+                    "function": _word(row.function),
+                    "total": row.total,
+                    "running": row.running,
+                    "workers": row.workers,
+                    "queued": None if queue is None else {"high": queue.high, "normal": queue.normal, "low": queue.low},
+                }
+            )
+        connections = [
+            {
+                "address": one.address,
+                "client_id": _word(one.client_id),
+                "functions": [_word(function) for function in one.functions],
+            }
+            for one in server.connections
+        ]
+        shown.append(
+            {
+                "server": server.name,
+                "version": server.version,
+                "error": server.error or None,
+                "functions": sorted(functions, key=lambda row: str(row["function"])),
+                "connections": connections,
+            }
+        )
+    return shown
+
+
+def system_object(instance: str, vitals: Vitals, memory: int, watchers: int, is_failing: bool) -> dict[str, Any]:
+    """How the process is."""
+    return {
+        "instance": instance,
+        "started": iso(vitals.started),
+        "memory": memory,
+        "steps": vitals.steps,
+        "watchers": watchers,
+        "is_failing": is_failing,
+        "commits": percentiles(_ordered(vitals.commits)) | histogram(dict(sorted(vitals.commits.items()))),
+        "lag": percentiles(_ordered(vitals.lags)) | histogram(dict(sorted(vitals.lags.items()))),
+    }
+
+
+def _ordered(buckets: Mapping[int, Bucket]) -> list[Bucket]:
+    return [bucket for _, bucket in sorted(buckets.items())]
+
+
+def _word(name: bytes) -> str:
+    return name.decode(errors="replace")
 
 
 def _instant(at: float | None) -> str | None:

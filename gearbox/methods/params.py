@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from enum import Enum
 from functools import partial
 from math import isfinite
 from typing import Any, NewType, TypeVar
@@ -22,6 +23,7 @@ from gearbox.rules.recurrence import Missed, Overlap
 from gearbox.steps.life import id_of
 
 __all__ = [
+    "Act",
     "Alive",
     "ById",
     "ByMethod",
@@ -29,11 +31,19 @@ __all__ = [
     "Cancel",
     "JobData",
     "JobStart",
+    "Latency",
     "Limit",
+    "Nothing",
+    "Page",
     "Queue",
     "Recurring",
+    "Reprioritise",
     "Retry",
+    "RunNow",
+    "Search",
+    "Size",
     "Token",
+    "Upcoming",
     "Watch",
     "number_of",
     "typed",
@@ -41,11 +51,22 @@ __all__ = [
 
 NAME_LONGEST = 255  # characters of a method's name or a dedupe, as the original's columns
 REASON_LONGEST = 1000  # characters
+PAGE_LARGEST = 1000  # rows of one answer
 NUMBER_HIGHEST = 2**32 - 1  # of an unsigned integer in the original's table
 TEXT_LARGEST = 32 << 20  # bytes of arguments or data; half of Gearman's largest packet, to leave room for escapes
 DATE_LATEST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
 
 # --- types of parameters ---
+
+
+class Deed(Enum):
+    """What can be done to many jobs at once."""
+
+    CANCEL = "cancel"
+    RETRY = "retry"
+    RUN_NOW = "run_now"
+    REPRIORITISE = "reprioritise"
+
 
 JobId = NewType("JobId", int)
 Name = NewType("Name", str)  # of a method: what Gearman can carry and no listing can be forged with
@@ -56,6 +77,7 @@ Positive = NewType("Positive", float)  # seconds, more than 0
 Date = NewType("Date", float)  # ISO 8601 or milliseconds since 1970
 Reason = NewType("Reason", str)  # text for people
 Json = NewType("Json", str)  # any value, as JSON text
+PageSize = NewType("PageSize", int)  # from 1 to PAGE_LARGEST
 
 
 @attrs.frozen
@@ -118,6 +140,70 @@ class Cancel:
 class Retry:
     id: JobId
     downstream: bool = True
+    reason: Reason | None = None
+
+
+@attrs.frozen
+class Reprioritise:
+    id: JobId
+    priority: Priority
+    reason: Reason | None = None
+
+
+@attrs.frozen
+class RunNow:
+    """A recurring entry by its name, or a job by its id."""
+
+    name: Text | None = None
+    id: JobId | None = None
+    reason: Reason | None = None
+
+
+@attrs.frozen
+class Act:
+    """An action for all jobs that a search finds, the newest of which is `up_to`."""
+
+    action: Deed
+    query: Reason
+    up_to: JobId | None = None
+    priority: Priority = Priority.NORMAL
+    reason: Reason | None = None
+    preview: bool = False
+
+
+@attrs.frozen
+class Search:
+    query: Reason = Reason("")
+    below: JobId | None = None
+    limit: PageSize = PageSize(50)
+
+
+@attrs.frozen
+class Page:
+    below: JobId | None = None
+    limit: PageSize = PageSize(50)
+
+
+@attrs.frozen
+class Size:
+    limit: PageSize = PageSize(50)
+
+
+@attrs.frozen
+class Upcoming:
+    after: Date | None = None
+    limit: PageSize = PageSize(50)
+
+
+@attrs.frozen
+class Latency:
+    method: Name
+    limit: PageSize = PageSize(10)
+
+
+@attrs.frozen
+class Nothing:
+    """A call without params."""
 
 
 @attrs.frozen
@@ -129,6 +215,7 @@ class Token:
 class Limit:
     method: Name
     concurrency: Count | None = None
+    reason: Reason | None = None
 
 
 @attrs.frozen
@@ -157,11 +244,13 @@ class ById:
 @attrs.frozen
 class ByMethod:
     method: Name
+    reason: Reason | None = None
 
 
 @attrs.frozen
 class ByName:
     name: Text
+    reason: Reason | None = None
 
 
 def _job_id(value: Any, _: type) -> JobId:
@@ -196,6 +285,10 @@ def _count(value: Any, _: type) -> Count:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= NUMBER_HIGHEST:
         raise ValueError(f"not a whole number from 0 to {NUMBER_HIGHEST}")
     return Count(value)
+
+
+def _page_size(value: Any, _: type) -> PageSize:
+    return PageSize(min(max(_count(value, int), 1), PAGE_LARGEST))
 
 
 def _seconds(value: Any, _: type) -> Seconds:
@@ -262,6 +355,7 @@ def _converter() -> cattrs.Converter:
         Name: _name,
         Text: _text,
         Count: _count,
+        PageSize: _page_size,
         Seconds: _seconds,
         Date: _date,
         Positive: _positive,
@@ -271,6 +365,7 @@ def _converter() -> cattrs.Converter:
         Backoff: _word,
         Overlap: _word,
         Missed: _word,
+        Deed: _word,
         bool: _flag,
         str: _plain,
     }

@@ -3,21 +3,43 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import attrs
 
 from gearbox import rules
 from gearbox.errors import Code, RpcError
-from gearbox.job import Attempt, Job
+from gearbox.job import Attempt, Control, Job, Status
 from gearbox.rules import why
+from gearbox.rules.query import Query
+from gearbox.rules.recurrence import Schedule
 from gearbox.steps.life import facts_of
 from gearbox.store import Audit, Moment, Node, Result, Tx
+from gearbox.store.rollups import Bucket
 
-__all__ = ["Graph", "History", "explain", "graph", "history", "stats", "status"]
+__all__ = [
+    "Graph",
+    "History",
+    "Latency",
+    "Overview",
+    "explain",
+    "graph",
+    "history",
+    "latency",
+    "overview",
+    "running",
+    "search",
+    "states",
+    "stats",
+    "status",
+    "upcoming",
+]
 
 STATUS_LIMIT = 10_000  # current jobs that `status` lists
 GRAPH_LIMIT = 2_000  # jobs of a graph; more nobody can look at
+SEARCH_BUDGET = 10_000  # rows that one page of a search looks at: some 30 ms of the one thread that writes
+SLOWEST_AMONG = 2_000  # latest jobs of a method among which its slowest are found
+STATES_LIMIT = 5_000
 
 
 @attrs.frozen
@@ -35,6 +57,27 @@ class Graph:
 
     nodes: Sequence[Node]
     is_cut: bool
+
+
+@attrs.frozen
+class Overview:
+    """How things stand, from the counts that are kept: no row of a job is read but the oldest of two statuses."""
+
+    now: float
+    counts: Mapping[str, Mapping[Status, int]]
+    controls: Mapping[str, Control]
+    workers: Mapping[str, int] | None
+    durations: Mapping[str, Mapping[str, Mapping[int, Bucket]]]
+    oldest: Mapping[Status, tuple[int, float]]
+    schedules: Sequence[Schedule]
+
+
+@attrs.frozen
+class Latency:
+    """How long the jobs of a method waited and ran; `slowest` among the latest."""
+
+    durations: Mapping[str, Mapping[int, Bucket]]
+    slowest: Sequence[Job]
 
 
 def status(ids: Sequence[int], tx: Tx, moment: Moment) -> Result:
@@ -92,6 +135,40 @@ def graph(id: int, tx: Tx, moment: Moment) -> Result:
                     seen[near] = None
                     todo.append(near)
     return Result(Graph([nodes[id] for id in sorted(nodes)], is_cut))
+
+
+def search(query: Query, below: int | None, limit: int, tx: Tx, moment: Moment) -> Result:
+    """A page of the jobs that a query wants."""
+    return Result(tx.search(query, tx.counts(), below, limit, SEARCH_BUDGET))
+
+
+def states(ids: Sequence[int], tx: Tx, moment: Moment) -> Result:
+    return Result(tx.states(ids[:STATES_LIMIT]))
+
+
+def running(limit: int, tx: Tx, moment: Moment) -> Result:
+    """The newest running jobs, each with its attempt."""
+    found = tx.search(Query(statuses=frozenset({Status.RUNNING})), tx.counts(), None, limit, SEARCH_BUDGET)
+    return Result([(job, tx.attempt(job.id, job.epoch)) for job in found.jobs])
+
+
+def upcoming(above: float, limit: int, tx: Tx, moment: Moment) -> Result:
+    return Result(tx.upcoming(above, limit))
+
+
+def overview(tx: Tx, moment: Moment) -> Result:
+    oldest = {status: tx.oldest(status) for status in (Status.READY, Status.WAITING, Status.RUNNING)}
+    there = {status: found for status, found in oldest.items() if found is not None}
+    parts = (tx.counts(), tx.controls(), moment.workers, tx.durations(), there, tx.schedules())
+    return Result(Overview(moment.now, *parts))
+
+
+def latency(method: str, limit: int, tx: Tx, moment: Moment) -> Result:
+    """The histograms of a method, and its slowest jobs among the latest."""
+    found = tx.search(Query(methods=(method,)), {method: tx.counts().get(method, {})}, None, SLOWEST_AMONG, 0)
+    jobs = [job for job in found.jobs if job.completed is not None and job.claimed_at is not None]
+    jobs.sort(key=lambda job: (job.claimed_at or 0) - (job.completed or 0))
+    return Result(Latency(tx.durations().get(method, {}), jobs[:limit]))
 
 
 def _job(id: int, tx: Tx) -> Job:

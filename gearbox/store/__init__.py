@@ -14,10 +14,25 @@ from typing import Any, Protocol
 
 import attrs
 
-from gearbox.job import Action, Attempt, Control, Facts, Job, NewJob, Status, Transition
+from gearbox.job import Action, Attempt, Control, Facts, Job, NewJob, Priority, Status, Transition
+from gearbox.rules.query import Query
 from gearbox.rules.recurrence import Schedule
+from gearbox.store.rollups import Bucket
 
-__all__ = ["Audit", "Batch", "Moment", "Node", "Result", "Step", "Store", "Tx", "open_store"]
+__all__ = [
+    "Audit",
+    "Batch",
+    "Deed",
+    "Found",
+    "Moment",
+    "Node",
+    "Result",
+    "State",
+    "Step",
+    "Store",
+    "Tx",
+    "open_store",
+]
 
 
 @attrs.frozen
@@ -74,6 +89,42 @@ class Node:
     before_id: int | None
     see_other: int | None
     retry_of: int | None
+
+
+@attrs.frozen
+class State:
+    """What changes of a job while somebody looks at it."""
+
+    id: int
+    status: Status
+    progress: float | None
+    updated: int  # µs
+
+
+@attrs.frozen
+class Found:
+    """A page of jobs, newest first, with the beginnings of their arguments and data alone.
+
+    `next` is the id to go on below, None at the end. `is_cut`: the search stopped there for the work it was, and there
+    may be more.
+    """
+
+    jobs: Sequence[Job]
+    next: int | None
+    is_cut: bool
+
+
+@attrs.frozen
+class Deed:
+    """What an operator did. `jobs`: how many it changed, where it was about several."""
+
+    id: int
+    at: float
+    who: str
+    action: str
+    target: str
+    reason: str
+    jobs: int | None
 
 
 class Tx(Protocol):
@@ -165,6 +216,35 @@ class Tx(Protocol):
 
     def stats(self, method: str) -> dict[str, Any]:
         """The answer of `gearbox\\core::stats`."""
+
+    # --- looking for jobs ---
+
+    def search(
+        self, query: Query, counts: Mapping[str, Mapping[Status, int]], below: int | None, limit: int, budget: int
+    ) -> Found:
+        """The newest jobs with an id under `below` that are what the query wants; looks at about `budget` rows."""
+
+    def upcoming(self, above: float, limit: int) -> list[Job]:
+        """Jobs that wait for a date or their next try, the earliest first, from behind the instant `above` on."""
+
+    def states(self, ids: Sequence[int]) -> list[State]: ...
+
+    def oldest(self, status: Status) -> tuple[int, float] | None:
+        """(id, created) of the first job in a status that is not an end."""
+
+    def durations(self) -> dict[str, dict[str, dict[int, Bucket]]]:
+        """method -> "wait" and "run" -> number of the bucket, in their order -> bucket."""
+
+    # --- operators ---
+
+    def set_priority(self, job: Job, priority: Priority, now: float) -> None:
+        """For a job that has not started; no change of its status."""
+
+    def record(self, deed: Deed) -> None:
+        """Keep what an operator did; the id is the store's."""
+
+    def deeds(self, below: int | None, limit: int) -> list[Deed]:
+        """What operators did, the last first."""
 
     # --- methods ---
 

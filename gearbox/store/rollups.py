@@ -8,7 +8,7 @@ that averages and deviations need.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from math import floor, log2, sqrt
 from typing import Any
 
@@ -16,7 +16,7 @@ import attrs
 
 from gearbox.job import Job, Status
 
-__all__ = ["Bucket", "Rollup", "summary"]
+__all__ = ["Bucket", "Rollup", "bound_of", "bucket_of", "percentiles", "summary"]
 
 PERCENTS = (50, 95, 99)
 SHORTEST = 1e-6  # s; the clock of the store knows nothing shorter
@@ -48,6 +48,15 @@ def bucket_of(seconds: float) -> int:
     [0, 0, 8, 159]
     """
     return floor(8 * log2(max(seconds, SHORTEST) / SHORTEST))
+
+
+def bound_of(bucket: int) -> float:
+    """The seconds below which all samples of the bucket are.
+
+    >>> bound_of(7), round(bound_of(159), 3)
+    (2e-06, 1.049)
+    """
+    return float(SHORTEST * 2.0 ** ((bucket + 1) / 8))
 
 
 @attrs.define
@@ -106,17 +115,17 @@ def summary(
         "stdAverageRetries": _average(_without_outliers(retries)),
         "stdAverageCompletionTime": _average(_without_outliers(completion)),
         "states": dict(states),
-        "wait": _percentiles(list(measures.get("wait", ()))),
-        "run": _percentiles(list(measures.get("run", ()))),
+        "wait": percentiles(list(measures.get("wait", ()))),
+        "run": percentiles(list(measures.get("run", ()))),
     }
 
 
-def _percentiles(buckets: list[Bucket]) -> dict[str, float | None]:
+def percentiles(buckets: Sequence[Bucket]) -> dict[str, float | None]:
     """Seconds that 50, 95 and 99 % of the samples do not exceed, by the average of the bucket: 9 % off at most.
 
     `buckets` are in the order of their values.
 
-    >>> _percentiles([Bucket(98, 98.0), Bucket(1, 5.0), Bucket(1, 60.0)])
+    >>> percentiles([Bucket(98, 98.0), Bucket(1, 5.0), Bucket(1, 60.0)])
     {'p50': 1.0, 'p95': 1.0, 'p99': 5.0}
     """
     jobs = sum(bucket.jobs for bucket in buckets)

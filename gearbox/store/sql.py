@@ -13,10 +13,12 @@ import attrs
 from gearbox.errors import StoreBusy
 from gearbox.job import Job, NewJob, Status, Transition, earliest
 from gearbox.store.controls import Controls
+from gearbox.store.operators import Operators
 from gearbox.store.pruning import Pruning
 from gearbox.store.recurring import Recurring
 from gearbox.store.rollups import Rollup
 from gearbox.store.rows import COLUMNS, micros, value_of
+from gearbox.store.searching import Searching
 
 __all__ = ["SqlTx"]
 
@@ -69,7 +71,7 @@ DO UPDATE SET earliest = min(earliest, excluded.earliest), latest = max(latest, 
 """
 
 
-class SqlTx(Controls, Recurring, Pruning):
+class SqlTx(Controls, Recurring, Pruning, Searching, Operators):
     """`store.Tx` in SQL: what changes jobs, and all the rest by inheritance."""
 
     def insert(self, new: NewJob, status: Status, now: float, who: str, why: str = "queued") -> Job:

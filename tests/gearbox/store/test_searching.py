@@ -1,0 +1,142 @@
+"""Looking for jobs: each word alone and together, page by page, with a bound on the rows that are looked at."""
+
+from __future__ import annotations
+
+import random
+from fnmatch import fnmatchcase
+from functools import partial
+from typing import Any
+
+import pytest
+from store_stage import NOW, complete, fail, queue, read, run
+
+from gearbox.job import Status
+from gearbox.rules.query import Query, parse
+from gearbox.steps import life
+from gearbox.store import Found, Store
+
+METHODS = ("a::b", "a::c", "d::e")
+WORKERS = dict.fromkeys(METHODS, 1)
+
+
+def search(store: Store, line: str, below: int | None = None, limit: int = 50, budget: int = 1000) -> Found:
+    found: Found = read(store, lambda tx: tx.search(parse(line), tx.counts(), below, limit, budget))
+    return found
+
+
+def ids(found: Found) -> list[int]:
+    return [job.id for job in found.jobs]
+
+
+def filled(store: Store) -> list[int]:
+    """Forty jobs of three methods in all sorts of states."""
+    chance = random.Random(1)
+    made = []
+    for n in range(40):
+        fields: dict[str, Any] = {"method": chance.choice(METHODS), "arguments": f'["file {n}"]'}
+        if n % 5 == 0:
+            fields["after_date"] = NOW + 1000 + n
+        if n % 4 == 0:
+            fields["dedupe"] = f"d{n % 3}"
+        if n % 7 == 6:
+            fields["after_id"] = made[0]
+        id = queue(store, workers=WORKERS, **fields).value
+        made.append(id)
+        if n % 3 == 0 and n % 5:
+            complete(store, id, NOW + n, data=f'"result {n}"')
+        elif n % 3 == 1 and n % 5:
+            fail(store, id, NOW + n)
+    run(store, partial(life.cancel, made[10], "not wanted"))
+    return made
+
+
+LINES = (
+    "", "status:waiting", "status:failed", "status:complete", "status:ready,complete,invalid", "method:a::b",
+    "method:a::*", "method:a::b status:complete", "method:d::e status:failed", "dedupe:d0", "dedupe:d0 status:current",
+    "arg:file", 'arg:"file 3"', "error:result", "took>10", "took<10", "took>5 took<20 status:complete", "after:1",
+    "priority:high", "priority:normal method:a::c", "3 4 5", "3 status:complete", "method:nobody", "status:missing",
+)  # fmt: skip
+
+
+def is_wanted(job: Any, query: Query) -> bool:
+    """The same question asked of one job in Python."""
+    took = None if job.completed is None or job.claimed_at is None else job.completed - job.claimed_at
+    return (
+        (not query.ids or job.id in query.ids)
+        and (not query.methods or any(fnmatchcase(job.method, name) for name in query.methods))
+        and (not query.statuses or job.status in query.statuses)
+        and all(text in (job.arguments or "") for text in query.args)
+        and all(text in (job.result_data or "") for text in query.errors)
+        and (query.dedupe is None or job.dedupe == query.dedupe)
+        and (query.after_id is None or job.after_id == query.after_id)
+        and (query.priority is None or job.priority is query.priority)
+        and (query.took_above < 0 or (took is not None and took > query.took_above))
+        and (query.took_below > 1e9 or (took is not None and took < query.took_below))
+    )
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_search_finds_exactly_what_is_wanted_newest_first(store: Store, line: str) -> None:
+    made = filled(store)
+    jobs = read(store, lambda tx: tx.jobs(made))
+    wanted = [job.id for job in reversed(jobs) if is_wanted(job, parse(line))]
+    assert ids(search(store, line)) == wanted
+
+
+@pytest.mark.parametrize("line", LINES)
+@pytest.mark.parametrize("budget", [3, 10, 1000])
+def test_pages_are_the_whole_without_a_gap_or_an_overlap_whatever_the_budget(
+    store: Store, line: str, budget: int
+) -> None:
+    filled(store)
+    whole = ids(search(store, line))
+    pages: list[int] = []
+    below: int | None = None
+    for _ in range(100):
+        found = search(store, line, below, limit=4, budget=budget)
+        pages += ids(found)
+        below = found.next
+        if below is None:
+            break
+    assert below is None
+    assert pages == whole
+
+
+def test_a_search_that_finds_little_says_how_far_it_got(store: Store) -> None:
+    for _ in range(30):
+        queue(store)
+    first = queue(store, arguments='["needle"]').value
+    for _ in range(30):
+        queue(store)
+    found = search(store, "arg:needle", budget=10)
+    assert (ids(found), found.is_cut) == ([], True)
+    assert ids(search(store, "arg:needle", budget=100)) == [first]
+
+
+def test_lists_carry_only_the_beginning_of_arguments(store: Store) -> None:
+    queue(store, arguments='"' + "x" * 100_000 + '"')
+    (job,) = search(store, "").jobs
+    assert len(job.arguments or "") == 400
+
+
+def test_jobs_to_come_are_listed_by_their_date(store: Store) -> None:
+    dates = [NOW + seconds for seconds in (300, 100, 200)]
+    made = [queue(store, after_date=date).value for date in dates]
+    queue(store)
+    upcoming = read(store, lambda tx: tx.upcoming(0.0, 10))
+    assert [job.id for job in upcoming] == [made[1], made[2], made[0]]
+    assert [job.id for job in read(store, lambda tx: tx.upcoming(NOW + 150, 10))] == [made[2], made[0]]
+
+
+def test_the_states_of_jobs_that_somebody_looks_at(store: Store) -> None:
+    one, other = queue(store).value, queue(store, after_date=NOW + 10).value
+    complete(store, one, NOW + 1)
+    states = read(store, lambda tx: tx.states([one, other, 999]))
+    assert [(state.id, state.status) for state in states] == [(one, Status.COMPLETE), (other, Status.WAITING)]
+
+
+def test_the_oldest_job_of_a_status(store: Store) -> None:
+    assert read(store, lambda tx: tx.oldest(Status.WAITING)) is None
+    first = queue(store, now=NOW - 50, after_date=NOW + 10).value
+    queue(store, after_date=NOW + 5)
+    assert read(store, lambda tx: tx.oldest(Status.WAITING)) == (first, NOW - 50)
