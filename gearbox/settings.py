@@ -45,9 +45,10 @@ class Settings:
         if environment.get("MYSQL_HOSTNAME"):
             faults.append("MYSQL_HOSTNAME is set, but this version keeps its jobs in SQLite only: unset it")
         keep_days = _keep_days(environment.get("GEARBOX_RETENTION", ""), faults)
+        database = _database(environment, faults)
         if faults:
             raise ConfigError(faults)
-        return cls(listen, servers, _database(environment), keep_days)
+        return cls(listen, servers, database, keep_days)
 
 
 def _addresses(environment: Mapping[str, str], name: str, faults: list[str]) -> tuple[str, ...]:
@@ -79,9 +80,12 @@ def _keep_days(text: str, faults: list[str]) -> dict[Status, float]:
     return days
 
 
-def _database(environment: Mapping[str, str]) -> Path:
+def _database(environment: Mapping[str, str], faults: list[str]) -> Path:
     named = environment.get("GEARBOX_DATABASE")
-    if named:
-        return Path(named).expanduser().absolute()
     state = environment.get("XDG_STATE_HOME") or "~/.local/state"
-    return Path(state).expanduser() / "gearbox" / "gearbox.db"
+    path = Path(named) if named else Path(state) / "gearbox" / "gearbox.db"
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError:  # `~` of nobody, or without HOME of a user that the machine does not know
+        faults.append(f"GEARBOX_DATABASE: {path} is in no home directory that can be found: name a whole path")
+        return path

@@ -44,3 +44,11 @@ def test_all_faults_are_told_at_once() -> None:
     assert len(messages) == 4
     for name, message in zip(("GEARBOX_LISTEN", "GEARMAN_SERVER", "both", "MYSQL_HOSTNAME"), messages, strict=True):
         assert name in message
+
+
+@pytest.mark.parametrize("variable", ["GEARBOX_DATABASE", "XDG_STATE_HOME"])
+def test_a_home_directory_that_there_is_not(variable: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Settings.from_environment({variable: "~nobody-of-that-name/x"})
+    (message,) = caught.value.messages
+    assert message.startswith("GEARBOX_DATABASE: ~nobody-of-that-name/x")
