@@ -5,13 +5,15 @@ beside `params`; a request whose id is false in JavaScript's eyes (absent, null,
 notification is answered with an empty payload, also when it failed. Anything that is not JSON gets a parse error with
 id null, as JSON-RPC says.
 
-JSON here is strict: NaN, Infinity, numbers of thousands of digits and nesting beyond the parser's depth are refused,
-since no other language could read them back. Text that UTF-8 cannot hold (a lone surrogate) is written escaped.
+JSON here is strict: NaN, Infinity, numbers beyond a float or of thousands of digits and nesting of hundreds of levels
+are refused, since no other language could read them back. What was read can be written, in an envelope too. Text that
+UTF-8 cannot hold (a lone surrogate) is written escaped.
 """
 
 from __future__ import annotations
 
 import json
+from math import isinf
 from typing import Any
 
 import attrs
@@ -19,6 +21,8 @@ import attrs
 from gearbox.errors import Code, RpcError
 
 __all__ = [
+    "CALL_DEEPEST",
+    "OUTPUT_DEEPEST",
     "Refused",
     "Request",
     "dump",
@@ -33,6 +37,9 @@ __all__ = [
 ]
 
 HOST = "gearbox"  # what the original puts into `_meta.host`
+# Levels of arrays and objects. Python's own limit, about 990, moves with the depth of the stack, so that what was read
+# could not be written. A command's output goes into a call, and what a call brought into answers and other calls.
+OUTPUT_DEEPEST, CALL_DEEPEST, DEEPEST = 480, 500, 540
 
 
 @attrs.frozen
@@ -58,21 +65,47 @@ def _refuse_constant(text: str) -> Any:
     raise ValueError(f"{text} is not JSON")
 
 
-_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+def _finite(text: str) -> float:
+    number = float(text)
+    if isinf(number):  # it could not be written back
+        raise ValueError(f"{text[:40]} is too large a number")
+    return number
+
+
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
 _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 _ascii_encoder = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 
 
-def load(text: str | bytes) -> Any:
+def load(text: str | bytes, deepest: int = DEEPEST) -> Any:
     """Any JSON value. Raises ValueError for everything that is not one, too deep or not UTF-8.
 
     >>> load('{"a": [1, null]}')
     {'a': [1, None]}
     """
+    text = text if isinstance(text, str) else text.decode()
     try:
-        return _decoder.decode(text if isinstance(text, str) else text.decode())
+        value = _decoder.decode(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    if text.count("[") + text.count("{") > deepest and _is_deeper(value, deepest):
+        raise ValueError("nested too deeply")
+    return value
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Whether there are more arrays and objects within each other than `levels`."""
+    inner = [value]
+    for _ in range(levels):
+        inner = [
+            item
+            for outer in inner
+            if isinstance(outer, list | dict)
+            for item in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not inner:
+            return False
+    return any(isinstance(item, list | dict) for item in inner)
 
 
 def dump(value: Any) -> str:
@@ -122,10 +155,10 @@ def error(id: Any, failure: RpcError) -> bytes:
     return dump({"jsonrpc": "2.0", "id": id, "error": failure.as_json()}).encode()
 
 
-def parse_request(payload: bytes, function: str) -> Request | Refused:
+def parse_request(payload: bytes, function: str, deepest: int = DEEPEST) -> Request | Refused:
     """What a Gearman job's payload asks of the Gearman function `function`."""
     try:
-        envelope = load(payload)
+        envelope = load(payload, deepest)
     except ValueError as problem:
         return Refused(None, RpcError(Code.PARSE_ERROR, "parse error", str(problem)))
     if envelope is None:

@@ -347,7 +347,7 @@ METHODS: dict[str, Method] = {
 
 def dispatch(core: Core, call: Call) -> None:
     """Answer a Gearman job for one of `METHODS`, now or once the core has the answer. Never raises."""
-    request = rpc.parse_request(call.payload, call.function)
+    request = rpc.parse_request(call.payload, call.function, rpc.CALL_DEEPEST)
     if isinstance(request, rpc.Refused):
         call.reply(b"" if request.is_notification else rpc.error(request.id, request.error))
         return

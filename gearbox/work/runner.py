@@ -250,7 +250,7 @@ def _decode_buffer(stdout: bytes) -> dict[str, Any]:
 def _decode_json(stdout: bytes) -> Any:
     if not stdout.strip():
         raise ValueError("nothing was printed")
-    return rpc.load(stdout)
+    return rpc.load(stdout, rpc.OUTPUT_DEEPEST)
 
 
 def _decode_nl_json(stdout: bytes) -> list[Any]:

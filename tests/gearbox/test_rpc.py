@@ -67,6 +67,7 @@ HOSTILE = [
     b'{"id":' + b"9" * 5000 + b"}",
     b'{"params":NaN}',
     b'{"params":[Infinity]}',
+    b'{"params":1e400}',
 ]
 
 
@@ -76,6 +77,19 @@ def test_what_is_not_json_gets_a_parse_error(payload: bytes) -> None:
     assert isinstance(refused, rpc.Refused)
     assert refused.error.code == -32700
     assert json.loads(rpc.error(refused.id, refused.error))["id"] is None
+
+
+def test_a_call_that_can_be_read_can_be_answered_however_deep_it_is() -> None:
+    deepest = []
+    for levels in [10, *range(490, 510), *range(950, 1000), 100_000]:
+        deep = b"[" * levels + b"]" * levels
+        for payload in (b'{"jsonrpc":"1.0","id":1,"x":%b}' % deep, b'{"jsonrpc":"2.0","id":%b}' % deep):
+            refused = rpc.parse_request(payload, FUNCTION, rpc.CALL_DEEPEST)
+            assert isinstance(refused, rpc.Refused)
+            assert rpc.load(rpc.error(refused.id, refused.error))["error"]["code"] == refused.error.code
+            if refused.error.code != -32700:
+                deepest.append(levels)
+    assert max(deepest) == rpc.CALL_DEEPEST - 1
 
 
 values = st.recursive(
