@@ -1,0 +1,21 @@
+"""The fuzz targets by their names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from campaign import Target
+from fuzz_arguments import Arguments
+from fuzz_dates import Dates
+from fuzz_environment import Environment
+from fuzz_lines import Lines
+from fuzz_packets import Packets
+from fuzz_rpc import Rpc
+from fuzz_streams import Streams
+from fuzz_toml import Toml
+
+__all__ = ["TARGETS"]
+
+TARGETS: Mapping[str, Callable[[], Target]] = {
+    target.name: target for target in (Packets, Streams, Lines, Toml, Dates, Environment, Arguments, Rpc)
+}
