@@ -18,7 +18,9 @@ import abraxas_py
 from abraxas_py import process
 from abraxas_py.access import Rule, parse_rule
 from abraxas_py.broker import Options
-from abraxas_py.errors import AbraxasError, InvalidEndpoint, LocalProtocolError
+from abraxas_py.errors import AbraxasError, InvalidEndpoint, JournalBroken, JournalError, LocalProtocolError
+from abraxas_py.journal import Journal
+from abraxas_py.journal.sqlite import SqliteJournal
 from abraxas_py.nursery import open_nursery
 from abraxas_py.process import ProcessError
 from abraxas_py.server import Keepalive, Limits, Server
@@ -56,7 +58,14 @@ Jobs:
   --maximum-payload=MIB         Largest packet [default: 64].
   --maximum-memory=MIB          Payloads of all waiting jobs together; beyond it jobs are refused [default: 512].
   --legacy-names                Take function names with spaces and control characters.
-  -q TYPE --queue-type=TYPE     Only `builtin`, which is memory [default: builtin].
+
+Queue:
+  -q TYPE --queue-type=TYPE     Where background jobs are kept: `builtin` is memory, `sqlite` (or `libsqlite3`) a file,
+                                from which they come back after a crash [default: builtin].
+  --queue-db=FILE               The file for `sqlite`; made where there is none.
+  --libsqlite3-db=FILE          The same, as gearmand calls it.
+  --store-queue-on-shutdown     (always on: jobs are stored when they are submitted)
+  --libsqlite3-table=NAME       (no meaning here: gearmand's queues are taken over by `abraxas import`)
 
 Security:
   --ssl                         TLS on every address that is not a unix socket. It cannot be had in part: what is
@@ -86,7 +95,8 @@ Process:
   -h --help                     Show this text.
   -V --version                  Show the version.
 
-Exit codes: 0 stopped as asked, 1 cannot start (the message says what to do), 2 wrong usage.
+Exit codes: 0 stopped as asked, 1 cannot start (the message says what to do), 2 wrong usage, 74 the queue's disk failed
+(a new start finds out what is on it), 78 the queue cannot be used.
 """
 
 LEVELS = {
@@ -99,7 +109,15 @@ LEVELS = {
     "INFO": logging.INFO,
     "DEBUG": logging.DEBUG,
 }
-MEANINGLESS = ("--backlog", "--threads", "--protocol", "--hashtable-buckets", "--http-port", "--coredump")
+MEANINGLESS = (
+    "--backlog",
+    "--threads",
+    "--protocol",
+    "--hashtable-buckets",
+    "--http-port",
+    "--coredump",
+    "--libsqlite3-table",
+)
 MIB = 1024 * 1024
 
 Flags = dict[str, str | bool | list[str] | None]
@@ -147,8 +165,6 @@ def _number(flags: Flags, name: str, low: int, high: float = inf) -> int:
 
 def options(flags: Flags) -> Options:
     """What the flags say about the broker. Raises UsageError."""
-    if flags["--queue-type"] != "builtin":
-        raise UsageError(f"--queue-type: {flags['--queue-type']!r} is not here; jobs would not survive, as you expect")
     level = str(flags["--verbose"]).upper()
     if level not in LEVELS:
         raise UsageError(f"--verbose: {flags['--verbose']!r} is none of {', '.join(LEVELS)}")
@@ -205,6 +221,20 @@ def rules(flags: Flags) -> list[Rule]:
     return [parse_rule(text) for text in wanted]
 
 
+def journal(flags: Flags) -> Journal | None:
+    """Where background jobs are kept. Raises UsageError."""
+    type, path = flags["--queue-type"], flags["--queue-db"] or flags["--libsqlite3-db"]
+    if type == "builtin":
+        if path:
+            raise UsageError("--queue-db needs --queue-type=sqlite: nothing would be kept in it")
+        return None
+    if type not in ("sqlite", "libsqlite3"):
+        raise UsageError(f"--queue-type: {type!r} is not here; jobs would not survive, as you expect")
+    if not path:
+        raise UsageError(f"--queue-type={type} needs --queue-db")
+    return SqliteJournal(str(path))
+
+
 def server(flags: Flags) -> Server:
     """The server that the flags ask for. Raises UsageError."""
     prefix = str(flags["--job-handle-prefix"])
@@ -219,6 +249,7 @@ def server(flags: Flags) -> Server:
             _number(flags, "--keepalive-count", 1),
         ),
         handle_prefix="" if "<" in prefix else prefix,
+        journal=journal(flags),
     )
 
 
@@ -262,6 +293,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (UsageError, LocalProtocolError) as error:
         print(f"abraxas: {error}", file=sys.stderr)
         return 2
+    except JournalError as error:
+        print(f"abraxas: {error}", file=sys.stderr)
+        return 74 if isinstance(error, JournalBroken) else 78
     except ProcessError as error:
         print(f"abraxas: {error}", file=sys.stderr)
         return 1

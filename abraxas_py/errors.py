@@ -10,6 +10,9 @@ AbraxasError
 ├── Unavailable               no server could be reached; nothing was sent
 ├── ResponseTimeout           the answer did not come in the time that the caller gave it
 ├── PayloadError              what was to be a job's payload could not be read to its end
+├── JournalError              the queue on disk cannot be used
+│   ├── JournalRefused        it took nothing of what it was given, and may take it another time
+│   └── JournalBroken         what it has taken is not known: the server must stop
 ├── ServerError               the server answered with an ERROR packet or an ERR line
 └── JobError
     ├── JobFailed             WORK_FAIL
@@ -25,6 +28,9 @@ __all__ = [
     "JobError",
     "JobFailed",
     "JobRaised",
+    "JournalBroken",
+    "JournalError",
+    "JournalRefused",
     "ListenError",
     "LocalProtocolError",
     "PayloadError",
@@ -90,6 +96,18 @@ class PayloadError(AbraxasError):
 
     Of a client's task: a worker may have seen the beginning. Of a worker's job: its client is gone, or gave up.
     """
+
+
+class JournalError(AbraxasError):
+    """The queue on disk cannot be used; the text names it and says what to do."""
+
+
+class JournalRefused(JournalError):
+    """The queue took nothing of what it was given, and may take it another time: its disk is full."""
+
+
+class JournalBroken(JournalError):
+    """What the queue holds is not known, since its disk failed; only a new start can tell."""
 
 
 class ServerError(AbraxasError):

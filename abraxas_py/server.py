@@ -28,8 +28,10 @@ from math import inf
 import trio
 
 from abraxas_py.access import Rule, rights_of
-from abraxas_py.broker import Broker, Close, Effect, Options, Origin, Right, Send, Stop
+from abraxas_py.broker import Broker, Close, Effect, Load, Options, Origin, Persist, Right, Send, Stop
 from abraxas_py.errors import RemoteProtocolError
+from abraxas_py.journal import Journal
+from abraxas_py.journal.writer import Report, Writer
 from abraxas_py.link import AttachedLink, AttachedStream, Link, LinkBroken, SocketLink, TlsLink
 from abraxas_py.nursery import open_nursery
 from abraxas_py.protocol.wire import MAX_LINE_BYTES, MAX_PACKET_BYTES, REQUEST, RESPONSE, Decoder, Message, encode
@@ -103,6 +105,8 @@ class Server:
     `rules` say what the holders of client certificates may do (`access`). Without them, peers of this machine may do
     everything; others submit and work, and administrate only with `remote_administration`.
 
+    A `journal` keeps background jobs on disk, so that they outlive this process (`journal`).
+
     `serve` runs it; `attach` joins it from the same program. All its memory is in this object: a server that is served
     again knows its jobs still. The broker may be read (`server.broker.functions`, ...) and must be changed by messages
     only.
@@ -117,6 +121,7 @@ class Server:
         remote_administration: bool = False,
         keepalive: Keepalive | None = None,
         handle_prefix: str = "",
+        journal: Journal | None = None,
     ) -> None:
         self.limits = limits or Limits()
         self._rules = rules
@@ -125,6 +130,7 @@ class Server:
         self.counters = Counters()
         self.endpoints: list[str] = []  # as bound
         self.broker = Broker((handle_prefix or _handle_prefix()).encode(), options or Options(pid=os.getpid()))
+        self._writer = Writer(journal, self._learn) if journal else None
         self._selector = selectors.DefaultSelector()
         self._links: dict[int, Link] = {}
         self._connected = 0  # how many peers there ever were
@@ -158,9 +164,17 @@ class Server:
         """Listen on endpoints and serve until cancelled (everything is closed at once) or stopped (`stop`).
 
         Without endpoints it serves attached peers only. `task_status.started` gets the endpoints as bound:
-        `host:port` with the port that 0 became. Raises ListenError, before anything is accepted.
+        `host:port` with the port that 0 became. Raises ListenError or JournalError, before anything is accepted;
+        JournalBroken also later, when the journal's disk fails.
         """
         self._is_draining = self._is_stopped = False
+        if self._writer is None:
+            await self._serve(endpoints, task_status)
+        else:
+            async with self._writer.opened(self.broker, lambda: self.now):
+                await self._serve(endpoints, task_status)
+
+    async def _serve(self, endpoints: Sequence[str], task_status: trio.TaskStatus[list[str]]) -> None:
         try:
             for endpoint in map(parse_endpoint, endpoints):
                 tls = server_context(endpoint) if endpoint.scheme == "tls" else None
@@ -170,6 +184,8 @@ class Server:
             self.endpoints = [listener.endpoint for listener in self._listeners]
             task_status.started(self.endpoints)
             await self._run()
+            if self._writer is not None:
+                await self._writer.settle()
         finally:
             self._close_all()
 
@@ -288,9 +304,27 @@ class Server:
             else:
                 self._obey(effect)
 
-    def _obey(self, stop: Stop) -> None:
-        log.info("stopping on command drain=%s", stop.drain)
-        self.stop(drain=stop.drain)
+    def _obey(self, effect: Stop | Persist | Load) -> None:
+        if isinstance(effect, Stop):
+            log.info("stopping on command drain=%s", effect.drain)
+            self.stop(drain=effect.drain)
+        else:
+            assert self._writer is not None, "the broker keeps jobs without a journal"
+            self._writer.put(effect)
+
+    def _learn(self, report: Report) -> None:
+        """What the journal has done goes to the broker, and what follows from it to the peers."""
+        broker, now = self.broker, self.now
+        if report.persisted:
+            self._deliver(broker.persisted(report.persisted, now))
+        if report.refused:
+            self._deliver(broker.refused(report.refused, report.reason, now))
+        if report.loaded is not None:
+            self._deliver(broker.loaded(report.asked, report.loaded, now))
+        elif report.asked:
+            self._deliver(broker.unreadable(report.asked, now))
+        self._flush()
+        self._hurry()
 
     def _flush(self) -> None:
         """Send what the pass has left in outboxes; a peer that proves broken may cause more to send."""

@@ -1,7 +1,22 @@
 """The Gearman server's mind: one synchronous state machine, `(peer, message, now) -> effects`, without any I/O."""
 
 from abraxas_py.broker.broker import Broker
-from abraxas_py.broker.effects import Close, Effect, Send, Stop
+from abraxas_py.broker.effects import Amend, Close, Effect, Load, Persist, Record, Remove, Send, Stop, Store
 from abraxas_py.broker.model import Options, Origin, Right
 
-__all__ = ["Broker", "Close", "Effect", "Options", "Origin", "Right", "Send", "Stop"]
+__all__ = [
+    "Amend",
+    "Broker",
+    "Close",
+    "Effect",
+    "Load",
+    "Options",
+    "Origin",
+    "Persist",
+    "Record",
+    "Remove",
+    "Right",
+    "Send",
+    "Stop",
+    "Store",
+]

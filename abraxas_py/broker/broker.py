@@ -14,8 +14,8 @@ from math import inf
 
 from abraxas_py.broker import commands, schedule
 from abraxas_py.broker.effects import Effect
+from abraxas_py.broker.keeping import Keeping, assignment
 from abraxas_py.broker.model import Job, JobState, Peer
-from abraxas_py.broker.state import State
 from abraxas_py.errors import RemoteProtocolError
 from abraxas_py.protocol.packets import (
     MAX_FUNCTION_BYTES,
@@ -39,7 +39,7 @@ _NO_JOB = Packet(Type.NO_JOB)
 _SUBMITTED = {type: how for how, type in SUBMISSIONS.items()}
 
 
-class Broker(State):
+class Broker(Keeping):
     """A Gearman server without its sockets."""
 
     def receive(self, peer: int, message: Message | RemoteProtocolError, now: float) -> list[Effect]:
@@ -130,14 +130,10 @@ class Broker(State):
         if job is None:
             self.send(peer, _NO_JOB)
             return
-        handle, name = job.handle, job.function.name
-        if packet.type is Type.GRAB_JOB:
-            assigned = Packet(Type.JOB_ASSIGN, b"%b\0%b\0%b" % (handle, name, job.data))
-        elif packet.type is Type.GRAB_JOB_ALL and job.reducer is not None:
-            assigned = Packet(Type.JOB_ASSIGN_ALL, b"\0".join((handle, name, job.unique, job.reducer, job.data)))
+        if job.data is None:
+            self.assign_later(peer, job, packet.type)
         else:
-            assigned = Packet(Type.JOB_ASSIGN_UNIQ, b"%b\0%b\0%b\0%b" % (handle, name, job.unique, job.data))
-        self.send(peer, assigned)
+            self.send(peer, assignment(job, packet.type, job.data))
 
     # Reports of workers
 
@@ -180,16 +176,19 @@ class Broker(State):
 
     def _get_status(self, peer: Peer, packet: Packet, now: float) -> None:
         handle = packet.body.rstrip(b"\0")
-        self.send(peer, Packet(Type.STATUS_RES, b"\0".join((handle, *_progress(self.jobs.get(handle))))))
+        job = self.jobs.get(handle)
+        answer = Packet(Type.STATUS_RES, b"\0".join((handle, *_progress(job))))
+        self.send_after(0 if job else self.removal(handle), peer, answer)
 
     def _get_status_unique(self, peer: Peer, packet: Packet, now: float) -> None:
         unique = packet.body.rstrip(b"\0")
         job = self.find(unique)
         clients = b"%d" % len(job.clients if job else ())
-        self.send(peer, Packet(Type.STATUS_RES_UNIQUE, b"\0".join((unique, *_progress(job), clients))))
+        answer = Packet(Type.STATUS_RES_UNIQUE, b"\0".join((unique, *_progress(job), clients)))
+        self.send_after(0 if job else self.last_removal, peer, answer)
 
     def _echo(self, peer: Peer, packet: Packet, now: float) -> None:
-        self.send(peer, Packet(Type.ECHO_RES, packet.body))
+        self.send_after(self.removal(peer.last_end), peer, Packet(Type.ECHO_RES, packet.body))
 
     def _option(self, peer: Peer, packet: Packet, now: float) -> None:
         if packet.body == b"exceptions":

@@ -1,7 +1,8 @@
 """The broker's nouns: `Job`, `Function`, `Peer`. They hold state and keep their own counts; `broker.py` changes them.
 
-A job is in exactly one of four states:
+A job is in exactly one of five states:
 
+    STORING   known, not to be given out before the journal has it  function.storing
     DELAYED   known, not to be given out before its instant        function.delayed
     QUEUED    in the queue of its function and priority            function.queues[priority].live
     RUNNING   assigned to one peer                                 function.running, peer.jobs
@@ -20,6 +21,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum, Flag, auto
+from itertools import islice
 from math import inf
 
 from abraxas_py.broker.schedule import Schedule
@@ -41,6 +43,7 @@ class Options:
     fail_on_timeout: bool = False  # a job over its CAN_DO_TIMEOUT fails, instead of going to another worker
     max_functions: int = 100_000  # they stay until they are dropped, so somebody could fill the memory with names
     max_payload_bytes: int = 512 * 1024 * 1024  # of all jobs together; beyond it submissions are refused
+    resident_bytes: int = 64 * 1024 * 1024  # beyond it, payloads that the journal has are not held in memory too
     reserved: tuple[bytes, ...] = ()  # beginnings of function names that only the server's own program may register
     legacy_names: bool = False  # take function names with control characters and spaces, which can forge admin tables
     verbose: str = "ERROR"  # what the admin command `verbose` answers
@@ -68,6 +71,7 @@ class Origin:
 class JobState(Enum):
     """See the module's docstring."""
 
+    STORING = auto()
     DELAYED = auto()
     QUEUED = auto()
     RUNNING = auto()
@@ -98,6 +102,7 @@ class Job:
         "priority",
         "reducer",
         "retries",
+        "row",
         "schedule",
         "state",
         "timer",
@@ -111,8 +116,8 @@ class Job:
         self.handle = handle
         self.function = function
         self.unique = unique  # as submitted, at most 64 bytes
-        self.key = unique  # what coalesces: `unique`, or the payload where that is `-`; empty: nothing does
-        self.data = data
+        self.key = unique  # what coalesces: `unique`, or a digest of the payload where that is `-`; empty: nothing does
+        self.data: bytes | None = data  # None: the journal has it, and memory is dear
         self.reducer: bytes | None = None  # given to workers that grab with GRAB_JOB_ALL
         self.priority = priority
         self.is_background = is_background  # runs whoever leaves
@@ -123,6 +128,7 @@ class Job:
         self.numerator = b"0"  # progress, as its worker reported it
         self.denominator = b"0"
         self.retries = 0  # how many of its workers were lost
+        self.row = 0  # what the journal knows it by; 0: it does not
         self.timer: Timer | None = None  # its due time while DELAYED, its time limit while RUNNING
 
 
@@ -152,6 +158,14 @@ class Queue:
         self.live -= 1
         return job
 
+    def upcoming(self, count: int) -> list[Job]:
+        """Those of the next `count` entries that are queued."""
+        return [job for job in islice(self._jobs, count) if job.state is JobState.QUEUED]
+
+    def ahead(self, position: int) -> Job | None:
+        """The entry that has so many before it, if there is one."""
+        return self._jobs[position] if position < len(self._jobs) else None
+
     def leave(self, job: Job) -> None:
         """Take a job out, wherever it stands."""
         assert job.state is JobState.QUEUED
@@ -164,11 +178,23 @@ class Queue:
 class Function:
     """A function that jobs can be submitted for. It stays known, and listed, until it is dropped."""
 
-    __slots__ = ("delayed", "jobs", "max_queued", "name", "queues", "running", "sleepers", "woken", "workers")
+    __slots__ = (
+        "delayed",
+        "jobs",
+        "max_queued",
+        "name",
+        "queues",
+        "running",
+        "sleepers",
+        "storing",
+        "woken",
+        "workers",
+    )
 
     def __init__(self, name: bytes) -> None:
         self.name = name
         self.queues = (Queue(), Queue(), Queue())  # by Priority
+        self.storing = 0  # how many jobs wait for the journal
         self.delayed = 0  # how many jobs wait for their instant
         self.running = 0
         self.workers = 0  # how many peers can do it
@@ -185,8 +211,8 @@ class Function:
 
     @property
     def total(self) -> int:
-        """How many jobs there are, running and delayed ones included."""
-        return self.queued + self.running + self.delayed
+        """How many jobs there are, whatever they wait for, and running ones."""
+        return self.queued + self.running + self.delayed + self.storing
 
 
 class Peer:
@@ -199,6 +225,7 @@ class Peer:
         "is_closed",
         "is_streaming",
         "jobs",
+        "last_end",
         "origin",
         "pardoned",
         "state",
@@ -222,5 +249,6 @@ class Peer:
         self.timer: Timer | None = None  # while WOKEN: until when it has to grab
         self.jobs: dict[Job, None] = {}  # what it runs
         self.pardoned: dict[bytes, bool] = {}  # handles that were taken from it: late reports get no ERROR; see Broker
+        self.last_end = b""  # the handle of the last kept job that it ended
         # As a client
         self.waiting: dict[Job, None] = {}  # the foreground jobs whose end it waits for

@@ -20,7 +20,7 @@ from math import inf
 
 from abraxas_py.errors import RemoteProtocolError
 
-__all__ = ["Schedule", "next_due", "parse"]
+__all__ = ["Schedule", "next_due", "parse", "text"]
 
 # After how many years every combination of a date and a day of the week has come: 29 February is a Monday each 28
 # years, or 40 around a century without a leap year.
@@ -49,6 +49,16 @@ def parse(fields: Sequence[bytes]) -> Schedule:
     if not any(day <= _longest(month) for month in schedule.months for day in schedule.days):
         raise RemoteProtocolError("INVALID_ARGUMENT", "The schedule's date never comes")
     return schedule
+
+
+def text(schedule: Schedule) -> bytes:
+    """The schedule in words that `parse(text.split())` understands.
+
+    >>> text(parse([b"*/20", b"4", b"1-3", b"12", b"0"]))
+    b'0,20,40 4 1,2,3 12 0'
+    """
+    fields = (schedule.minutes, schedule.hours, schedule.days, schedule.months, schedule.weekdays)
+    return b" ".join(b",".join(b"%d" % value for value in field) for field in fields)
 
 
 def _values(field: bytes, name: str, low: int, high: int) -> list[int]:

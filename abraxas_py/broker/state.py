@@ -4,10 +4,11 @@
 and no chance in here.
 
 A job's life
-    admit -> [DELAYED ->] QUEUED -> RUNNING -> ENDED. `_enqueue` is the only way into a queue, `take` the only way out
-    to a worker, `_end` the only end that clients hear of, `_forget` the only exit from the indexes. A lost worker's job
-    goes through `_lose`: back to the *tail* of its queue, or to its end. A recurring job (SUBMIT_JOB_SCHED) keeps its
-    handle: at the end of each run its clients are dismissed and it is DELAYED again, so no two runs of it overlap.
+    admit -> [STORING ->] [DELAYED ->] QUEUED -> RUNNING -> ENDED. `_enqueue` is the only way into a queue, `take` the
+    only way out to a worker, `_end` the only end that clients hear of, `_forget` the only exit from the indexes. A lost
+    worker's job goes through `_lose`: back to the *tail* of its queue, or to its end. A recurring job
+    (SUBMIT_JOB_SCHED) keeps its handle: at the end of each run its clients are dismissed and it is DELAYED again, so no
+    two runs of it overlap.
 
 Coalescing
     is per (function, unique) while a job is known: whoever submits the same key joins it, gets the same handle, and
@@ -22,6 +23,15 @@ Waking
     that can run while a worker sleeps that could run it always has a NOOP on its way (B7), and a herd of sleepers stays
     asleep. What gearmand does too: CAN_DO of a sleeping worker does not wake it for what waits already.
 
+Keeping
+    Where there is a journal (`keep`), a job that anybody submitted in the background is kept: it is STORING until the
+    journal reports its row durable, and only then answered by JOB_CREATED and given out, so a refused submission has
+    left nothing and run nowhere (B1, B12). A background submission that joins a foreground job has a row made for it
+    and waits for that alone. The end of a kept job is told (its clients, GET_STATUS, and ECHO_REQ of its worker) once
+    its row's removal is durable: what anybody heard the end of never runs again. `_store`, `_amend` and `_strike` ask
+    for the three changes of a row; what follows from the journal's reports stands in `keeping.py`, and how replies keep
+    their order meanwhile in `backlog.py`.
+
 Late reports
     Only the worker that holds a job may report on it (B3); anybody else gets ERROR. Pardoned, without an answer, are
     the reports of a worker from which a job was *taken* (timed out, cancelled), and a WORK_FAIL after its own
@@ -32,11 +42,14 @@ Late reports
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from hashlib import sha256
 from math import inf
 
-from abraxas_py.broker.effects import Close, Effect, Send, Stop
-from abraxas_py.broker.model import Function, Job, JobState, Options, Origin, Peer, Right, WorkerState
-from abraxas_py.broker.schedule import Schedule, next_due
+from abraxas_py.broker.backlog import After, Backlog
+from abraxas_py.broker.effects import Amend, Close, Effect, Load, Record, Remove, Send, Stop, Store
+from abraxas_py.broker.model import Function, Job, JobState, Options, Origin, Peer, Queue, Right, WorkerState
+from abraxas_py.broker.schedule import Schedule, next_due, text
 from abraxas_py.broker.timers import Timers
 from abraxas_py.errors import RemoteProtocolError
 from abraxas_py.protocol.packets import (
@@ -49,15 +62,20 @@ from abraxas_py.protocol.packets import (
 )
 from abraxas_py.protocol.wire import Message
 
-__all__ = ["State"]
+__all__ = ["State", "coalescing_key"]
 
 # How many taken handles are remembered for each worker: enough for one that holds many jobs, bounded for one that never
 # reports.
 MAX_PARDONED = 256
 
+# How many payloads ahead of the next job are asked for, where they are on disk: at 30,000 jobs a second the journal's
+# thread has 17 ms to read them.
+LOOK_AHEAD = 512
+
 _FORBIDDEN_IN_NAMES = re.compile(rb"[\x00-\x20\x7f]")
 _NUL = re.compile(rb"\x00")
 _NOOP = Packet(Type.NOOP)
+_NO_JOB = Packet(Type.NO_JOB)
 # gearmand has a text for each, and clients log them.
 _NOT_FOUND = {
     Type.WORK_DATA: "Job does not exist on server",
@@ -83,7 +101,18 @@ class State:
         self._submitted = 0  # how many handles there ever were
         self._payload_bytes = 0  # of all jobs together
         self._timers = Timers()
-        self._effects: list[Effect] = []
+        self._effects: list[Effect | After] = []
+        self._next_row = 0  # of the journal; 0: there is none
+        self._numbered = 0  # how many things there ever were to wait for
+        self._storing: dict[Job, tuple[int, float]] = {}  # the number of its `Store`, and when it is due
+        self._removing: dict[bytes, int] = {}  # by handle: the numbers of the last changes for jobs that ended
+        self._unsettled: dict[int, Job] = {}  # by number: whose change the journal has not reported on
+        self._on_disk = 0  # how many jobs have their payloads in the journal alone
+        self._loads: dict[int, Job] = {}  # by row: whose payloads are being read
+        self._assigning: dict[Job, tuple[int, Type]] = {}  # those a worker waits for: what its answer is `After`
+        self._backlog = Backlog()
+        self._is_waiting = False  # whether any reply waits: then all effects are sifted
+        self._released: list[Effect] = []  # what has waited and need not any more
         self._gained: dict[Function, None] = {}  # functions to wake sleepers for, at the end of this input
 
     @property
@@ -106,6 +135,7 @@ class State:
     def disconnect(self, peer: int, now: float) -> list[Effect]:
         """Let go of a connection that has ended, whoever ended it."""
         gone = self.peers[peer]
+        self._backlog.forget(peer)
         for job in list(gone.waiting):
             # O(n) over the clients of one job: if 10,000 leave one after the other, that is a second in all.
             job.clients = [client for client in job.clients if client != peer]
@@ -133,11 +163,25 @@ class State:
                 self._wake(function, now)
             self._gained.clear()
         effects, self._effects = self._effects, []
-        return effects
+        if not self._is_waiting:
+            return effects  # type: ignore[return-value]  # without an `After`
+        done = self._released + self._backlog.sift(effects)
+        self._released.clear()
+        self._is_waiting = bool(self._backlog)
+        return done
 
     def send(self, peer: Peer, message: Message) -> None:
         """Send a message to a peer."""
         self._effects.append(Send(message, (peer.id,)))
+
+    def send_after(self, number: int, peer: Peer, message: Packet | None) -> None:
+        """Send a message to a peer when the journal has reported on a change; 0: now."""
+        if number:
+            self._is_waiting = True
+            self._effects.append(After(number, message, (peer.id,)))
+        else:
+            assert message is not None
+            self.send(peer, message)
 
     def close(self, peer: Peer) -> None:
         """Close a peer's connection, when what was sent to it has left."""
@@ -166,7 +210,11 @@ class State:
                 )
             if len(self.functions) >= self.options.max_functions:
                 raise RemoteProtocolError("NOT_ALLOWED", "The server knows too many functions already")
-            function = self.functions[name] = Function(name)
+            function = self._add_function(name)
+        return function
+
+    def _add_function(self, name: bytes) -> Function:
+        function = self.functions[name] = Function(name)
         return function
 
     def drop(self, function: Function) -> bool:
@@ -222,16 +270,14 @@ class State:
         due_at: float = -inf,
         schedule: Schedule | None = None,
     ) -> None:
-        """Join the job of this unique or make a new one; answer JOB_CREATED. B12: validate, (persist,) answer, wake."""
+        """Join the job of this unique or make a new one; answer JOB_CREATED. B12: validate, persist, answer, wake."""
         _demand(peer, Right.SUBMIT)
         if len(unique) > MAX_UNIQUE_BYTES:
             raise RemoteProtocolError("ARGUMENT_TOO_LARGE", "Unique value too large")
         if unique and peer.is_streaming and not is_background:
             raise RemoteProtocolError("INVALID_ARGUMENT", "A streamed job cannot be shared, so it takes no unique")
         function = self.function(name)
-        # The text knows nothing of `-`; gearmand and libgearman take it for "the payload is the key". No unique holds
-        # NUL.
-        key = b"\0" + data if unique == b"-" else unique
+        key = coalescing_key(unique, data)
         job = function.jobs.get(key) if key else None
         if job is None:
             if 0 < function.max_queued[priority] <= function.total:
@@ -241,15 +287,22 @@ class State:
             job = self._create(function, unique, key, data, priority, is_background)
             job.reducer = reducer
             job.schedule = schedule
-            if due_at > now:
+            if is_background and self._next_row:
+                job.state = JobState.STORING
+                function.storing += 1
+                self._store(job, due_at)
+            elif due_at > now:
                 self._delay(job, due_at)
             else:
                 self._enqueue(job)
-        elif is_background:
+        elif is_background and not job.is_background:
             job.is_background = True
+            if self._next_row:
+                self._store(job, 0)
         if not is_background:
             self._join(peer, job)
-        self.send(peer, Packet(Type.JOB_CREATED, job.handle))
+        number = self._storing[job][0] if self._storing and job in self._storing else 0
+        self.send_after(number, peer, Packet(Type.JOB_CREATED, job.handle))
 
     def _join(self, peer: Peer, job: Job) -> None:
         """From now on, a peer hears of a job (once more)."""
@@ -270,6 +323,83 @@ class State:
             job.key = key
             function.jobs[key] = job
         return job
+
+    # Keeping
+
+    def _number(self) -> int:
+        self._numbered += 1
+        return self._numbered
+
+    def _store(self, job: Job, due_at: float) -> None:
+        """Have a job kept."""
+        assert job.data is not None
+        job.row = self._next_row
+        self._next_row += 1
+        number = self._number()
+        self._storing[job] = number, due_at
+        self._unsettled[number] = job
+        record = Record(
+            job.row,
+            job.handle,
+            job.function.name,
+            job.unique,
+            job.priority,
+            max(due_at, 0.0),
+            job.retries,
+            False,
+            text(job.schedule) if job.schedule else b"",
+            job.reducer,
+            job.data,
+        )
+        self._effects.append(Store(number, record))
+
+    def _amend(self, job: Job, due_at: float, *, is_dead: bool = False) -> int:
+        """Have what has changed about a job kept; the change's number."""
+        number = self._number()
+        self._effects.append(Amend(number, job.row, due_at, job.retries, is_dead))
+        return number
+
+    def _strike(self, job: Job) -> int:
+        """Have a job kept no more; the change's number."""
+        number = self._number()
+        self._unsettled[number] = job
+        self._effects.append(Remove(number, job.row))
+        self._removing[job.handle] = number
+        job.row = 0
+        return number
+
+    def removal(self, handle: bytes) -> int:
+        """The number of the change that makes the end of this job durable; 0 where there is none on its way."""
+        return self._removing.get(handle, 0)
+
+    @property
+    def last_removal(self) -> int:
+        """The number of the last such change that is on its way; 0: there is none."""
+        return next(reversed(self._removing.values()), 0)
+
+    def _look_ahead(self, job: Job, queue: Queue) -> None:
+        """Before payloads on disk are wanted, ask for them, many at a time; this job has just left its queue."""
+        absent = [job] if job.data is None and job.row not in self._loads else []
+        edge = queue.ahead(LOOK_AHEAD)
+        if absent or (edge is not None and edge.data is None and edge.row not in self._loads):
+            absent += [
+                other for other in queue.upcoming(2 * LOOK_AHEAD) if other.data is None and other.row not in self._loads
+            ]
+            self._loads.update((other.row, other) for other in absent)
+            self._effects.append(Load(tuple(other.row for other in absent)))
+
+    def assign_later(self, peer: Peer, job: Job, type: Type) -> None:
+        """Answer a worker's grab when the payload of its job has been read."""
+        number = self._number()
+        self._assigning[job] = number, type
+        self.send_after(number, peer, None)
+
+    def _set_aside(self, job: Job) -> None:
+        """Leave the payload of a kept job to the journal."""
+        assert job.data is not None
+        self._payload_bytes -= len(job.data)
+        self._on_disk += 1
+        job.data = None
 
     def _delay(self, job: Job, due_at: float) -> None:
         job.state = JobState.DELAYED
@@ -296,6 +426,8 @@ class State:
             for function in reversed(peer.abilities):
                 if function.queues[level].live:
                     job = function.queues[level].pop()
+                    if self._on_disk:
+                        self._look_ahead(job, function.queues[level])
                     job.state = JobState.RUNNING
                     job.worker = peer
                     peer.jobs[job] = None
@@ -318,6 +450,8 @@ class State:
             self._timers.cancel(job.timer)
             job.timer = None
         job.state = JobState.ENDED
+        if job in self._assigning:
+            self._released += self._backlog.settle(self._assigning.pop(job)[0], _NO_JOB)
 
     def held(self, peer: Peer, packet: Packet) -> Job | None:
         """The job that a WORK_* packet is about; None where it is to be passed over. Raises for what nobody gave it."""
@@ -337,6 +471,32 @@ class State:
         """Send a worker's packet, untouched, to all who wait for the job."""
         if job.clients:
             self._effects.append(Send(packet, tuple(job.clients)))
+
+    def _tell(self, job: Job, packet: Packet, clients: Sequence[int]) -> None:
+        """Tell clients of the end of a run; of a kept job, when that is durable."""
+        if not clients:
+            return
+        number = self._removing.get(job.handle, 0) if self._removing else 0
+        if number:
+            self._is_waiting = True
+            self._effects.append(After(number, packet, tuple(clients)))
+        else:
+            self._effects.append(Send(packet, tuple(clients)))
+
+    def _keep_end(self, job: Job, now: float) -> None:
+        """Have it kept that a run is over."""
+        if not job.row:
+            return
+        if job.worker is not None:
+            job.worker.last_end = job.handle
+        if job.schedule is None:
+            self._strike(job)
+        else:
+            job.retries = 0
+            number = self._amend(job, next_due(job.schedule, now))
+            self._removing.pop(job.handle, None)
+            self._removing[job.handle] = number
+            self._unsettled[number] = job
 
     def _time_out(self, job: Job, now: float) -> None:
         assert job.worker is not None
@@ -406,17 +566,21 @@ class State:
         """End a job in whatever state; its clients get WORK_FAIL, and a worker that runs it is not heard any more."""
         if job.worker is not None:
             _pardon(job.worker, job.handle, everything=True)
-        self.relay(job, Packet(Type.WORK_FAIL, job.handle))
+        if job.row:
+            self._strike(job)
+        self._tell(job, Packet(Type.WORK_FAIL, job.handle), job.clients)
         self._forget(job)
 
     def fail(self, job: Job, now: float) -> None:
         """End a job with WORK_FAIL to those who wait for it."""
-        self.relay(job, Packet(Type.WORK_FAIL, job.handle))
+        self._keep_end(job, now)
+        self._tell(job, Packet(Type.WORK_FAIL, job.handle), job.clients)
         self._end(job, now)
 
     def complete(self, job: Job, packet: Packet, now: float) -> None:
         """End a job with its result: the packet of its worker."""
-        self.relay(job, packet)
+        self._keep_end(job, now)
+        self._tell(job, packet, job.clients)
         self._end(job, now)
 
     def raise_exception(self, job: Job, packet: Packet, now: float) -> None:
@@ -425,11 +589,10 @@ class State:
         _pardon(job.worker, job.handle, everything=False)
         told = tuple(client for client in job.clients if self.peers[client].wants_exceptions)
         others = tuple(client for client in job.clients if not self.peers[client].wants_exceptions)
-        if told:
-            self._effects.append(Send(packet, told))
-        if others:
-            # The bare handle: libgearman ignores, and Perl dies of, the NUL that gearmand leaves behind it (G12).
-            self._effects.append(Send(Packet(Type.WORK_FAIL, job.handle), others))
+        self._keep_end(job, now)
+        self._tell(job, packet, told)
+        # The bare handle: libgearman ignores, and Perl dies of, the NUL that gearmand leaves behind it (G12).
+        self._tell(job, Packet(Type.WORK_FAIL, job.handle), others)
         self._end(job, now)
 
     def _end(self, job: Job, now: float) -> None:
@@ -452,7 +615,7 @@ class State:
 
     def _end_streamed(self, job: Job, now: float) -> None:
         """A streaming worker is gone: what it sent cannot be taken back, so nobody else may begin anew."""
-        self.relay(job, Packet(Type.WORK_FAIL, job.handle))
+        self.relay(job, Packet(Type.WORK_FAIL, job.handle))  # the run's end, not the job's: it is kept
         self._dismiss(job)
         self._lose(job, now)
 
@@ -466,6 +629,8 @@ class State:
         elif 0 < self.options.job_retries <= job.retries:
             self.fail(job, now)
         else:
+            if job.row:
+                self._amend(job, 0)
             self._enqueue(job)
 
     def _abandon(self, job: Job) -> None:
@@ -486,10 +651,18 @@ class State:
             self._timers.cancel(job.timer)
             job.function.delayed -= 1
             job.state = JobState.ENDED
+        elif job.state is JobState.STORING:
+            job.function.storing -= 1
+            job.state = JobState.ENDED
+        if job.row:
+            self._strike(job)
         del self.jobs[job.handle]
         self._unindex(job)
         self._dismiss(job)
-        self._payload_bytes -= len(job.data)
+        if job.data is None:
+            self._on_disk -= 1
+        else:
+            self._payload_bytes -= len(job.data)
 
     def _unindex(self, job: Job) -> None:
         if job.key and job.function.jobs.get(job.key) is job:
@@ -501,6 +674,12 @@ class State:
         """The job of a unique. The packet names no function, so of several the first known function's answers (G8)."""
         candidates = (function.jobs.get(unique) for function in self.functions.values()) if unique else ()
         return next(filter(None, candidates), None)
+
+
+def coalescing_key(unique: bytes, data: bytes) -> bytes:
+    """What a submission coalesces by; empty: nothing."""
+    # The text knows nothing of `-`; gearmand and libgearman take it for "the payload is the key". No unique holds NUL.
+    return b"\0" + sha256(data).digest() if unique == b"-" else unique
 
 
 def _demand(peer: Peer, right: Right) -> None:

@@ -1,0 +1,143 @@
+"""What follows from the journal's reports: the other half of what `state.py` asks the journal for.
+
+Every `Store` is answered by `persisted` or `refused`, every `Amend` and `Remove` by `persisted` (the shell tries those
+until they succeed), every `Load` by `loaded` or `unreadable`. `restore` takes back what the journal kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from abraxas_py.broker import schedule
+from abraxas_py.broker.effects import Effect, Load, Record
+from abraxas_py.broker.model import Function, Job, JobState
+from abraxas_py.broker.state import State, coalescing_key
+from abraxas_py.protocol.packets import Packet, Priority, Type
+
+__all__ = ["Keeping", "assignment"]
+
+# After how many seconds a job whose payload could not be read is given out again.
+UNREADABLE_DELAY = 5.0
+
+
+class Keeping(State):
+    """A broker whose background jobs a journal keeps, once `keep` was called."""
+
+    def keep(self, first_row: int) -> None:
+        """From now on have background jobs kept, as rows from `first_row` on."""
+        assert first_row > 0
+        self._next_row = first_row
+
+    def restore(self, records: Iterable[Record], now: float) -> list[Effect]:
+        """Take back jobs that the journal kept; of those with the unique `-` the payload must be there."""
+        for record in records:
+            if record.handle not in self.jobs:
+                function = self.functions.get(record.function) or self._add_function(record.function)
+                self._restore(record, function, now)
+        return self._settle(now)
+
+    def _restore(self, record: Record, function: Function, now: float) -> None:
+        data = record.data
+        job = Job(record.handle, function, record.unique, data or b"", Priority(record.priority), True)
+        job.row = record.row
+        job.retries = record.retries
+        job.reducer = record.reducer
+        if record.schedule:
+            job.schedule = schedule.parse(record.schedule.split(b" "))
+        self.jobs[job.handle] = job
+        job.key = coalescing_key(job.unique, data or b"")
+        if job.key:
+            function.jobs.setdefault(job.key, job)
+        if data is None:
+            job.data = None
+            self._on_disk += 1
+        else:
+            self._payload_bytes += len(data)
+            self._spare(job)
+        self._begin(job, record.due_at, now)
+
+    def _begin(self, job: Job, due_at: float, now: float) -> None:
+        if due_at > now:
+            self._delay(job, due_at)
+        else:
+            self._enqueue(job)
+
+    def _spare(self, job: Job) -> None:
+        """Keep the memory for payloads within bounds."""
+        if self._payload_bytes > self.options.resident_bytes:
+            self._set_aside(job)
+
+    def persisted(self, numbers: Iterable[int], now: float) -> list[Effect]:
+        """These changes are durable."""
+        for number in numbers:
+            job = self._unsettled.pop(number, None)
+            if job is not None:
+                self._confirm(job, number, now)
+            self._released += self._backlog.settle(number)
+        return self._settle(now)
+
+    def _confirm(self, job: Job, number: int, now: float) -> None:
+        if job in self._storing and self._storing[job][0] == number:
+            _, due_at = self._storing.pop(job)
+            if job.state is JobState.STORING:
+                job.function.storing -= 1
+                self._begin(job, due_at, now)
+                self._spare(job)
+        elif self._removing.get(job.handle) == number:
+            del self._removing[job.handle]
+
+    def refused(self, numbers: Iterable[int], reason: str, now: float) -> list[Effect]:
+        """These jobs could not be stored: nothing is left of them, and whoever waits for an answer gets ERROR."""
+        refusal = Packet.of(Type.ERROR, b"QUEUE_ERROR", reason.encode())
+        for number in numbers:
+            job = self._unsettled.pop(number)
+            del self._storing[job]
+            job.row = 0
+            self._released += self._backlog.settle(number, refusal)
+            if job.state is JobState.STORING:
+                self._forget(job)
+            elif job.state is not JobState.ENDED:  # it was there before, in the foreground, and stays so
+                job.is_background = False
+                if not job.clients:
+                    self._abandon(job)
+        return self._settle(now)
+
+    def loaded(self, asked: Iterable[int], payloads: Mapping[int, bytes], now: float) -> list[Effect]:
+        """Payloads have been read; of those that have not, the ones that a worker waits for are asked for again."""
+        again = []
+        for row in asked:
+            job = self._loads.pop(row)
+            data = payloads.get(row)
+            if data is None:
+                if job in self._assigning:
+                    again.append(row)
+                    self._loads[row] = job
+            elif job.data is None and job.handle in self.jobs:
+                job.data = data
+                self._payload_bytes += len(data)
+                self._on_disk -= 1
+                if job in self._assigning:
+                    number, type = self._assigning.pop(job)
+                    self._released += self._backlog.settle(number, assignment(job, type, data))
+        if again:
+            self._effects.append(Load(tuple(again)))
+        return self._settle(now)
+
+    def unreadable(self, asked: Iterable[int], now: float) -> list[Effect]:
+        """Payloads could not be read: workers that wait for them get NO_JOB, and others the jobs, later."""
+        for row in asked:
+            job = self._loads.pop(row)
+            if job in self._assigning:
+                self._release(job)
+                self._delay(job, now + UNREADABLE_DELAY)
+        return self._settle(now)
+
+
+def assignment(job: Job, grab: Type, data: bytes) -> Packet:
+    """What a worker that grabbed a job is sent."""
+    handle, name = job.handle, job.function.name
+    if grab is Type.GRAB_JOB:
+        return Packet(Type.JOB_ASSIGN, b"%b\0%b\0%b" % (handle, name, data))
+    if grab is Type.GRAB_JOB_ALL and job.reducer is not None:
+        return Packet(Type.JOB_ASSIGN_ALL, b"\0".join((handle, name, job.unique, job.reducer, data)))
+    return Packet(Type.JOB_ASSIGN_UNIQ, b"%b\0%b\0%b\0%b" % (handle, name, job.unique, data))
