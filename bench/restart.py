@@ -1,14 +1,9 @@
-"""How long `g-core` takes to start on a database with many jobs, and what it costs when nothing happens.
-
-`python -m bench restart [FINISHED] [SCHEDULED]`: fills a database with so many jobs (100,000 and 1,000), starts
-`g-core` on it three times, and then watches it idle.
-"""
+"""How long `g-core` takes to start on a database with many jobs, and what it costs when nothing happens."""
 
 from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,37 +11,41 @@ import time
 from functools import partial
 from pathlib import Path
 
+from bench.figures import Bench, Effort, Metric, Sample
+from bench.machine import cpu_seconds, free_port, resident_mib
 from gearbox.job import NewJob, Reported, Status
 from gearbox.steps import life
 from gearbox.store import Moment, Result, Store, open_store
 
+__all__ = ["BENCHES", "start"]
+
+FINISHED = 100_000
+SCHEDULED = 1_000
 BATCH = 250
-STARTS = 3
-IDLE = 20.0  # s
 
 
-def main(finished: int = 100_000, scheduled: int = 1_000) -> None:
+def measure(effort: Effort) -> Sample:
+    """Fill a database, start `g-core` on it, and watch it idle."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "gearbox.db"
+        fill(path, effort.count(FINISHED), effort.count(SCHEDULED))
         began = time.perf_counter()
-        fill(path, finished, scheduled)
-        took = time.perf_counter() - began
-        print(
-            f"filled: {finished} finished, {scheduled} scheduled, {path.stat().st_size / 2**20:.0f} MiB, {took:.1f} s"
-        )
-        for _ in range(STARTS):
-            began = time.perf_counter()
-            process, _ = start(path)
-            print(f"start to serving: {time.perf_counter() - began:.2f} s")
+        process, _ = start(path)
+        try:
+            took = time.perf_counter() - began
+            idle = 10 * effort.seconds
+            before = cpu_seconds(process.pid)
+            time.sleep(idle)
+            used = 100 * (cpu_seconds(process.pid) - before) / idle
+            return {
+                "start": took,
+                "idle": used,
+                "resident": resident_mib(process.pid),
+                "database": path.stat().st_size / 2**20,
+            }
+        finally:
             process.send_signal(signal.SIGKILL)
             process.wait()
-        process, _ = start(path)
-        before = cpu_seconds(process.pid)
-        time.sleep(IDLE)
-        used = cpu_seconds(process.pid) - before
-        print(f"idle: {100 * used / IDLE:.2f} % CPU, {resident_mib(process.pid):.0f} MiB resident")
-        process.terminate()
-        process.wait()
 
 
 def fill(path: Path, finished: int, scheduled: int) -> None:
@@ -74,9 +73,7 @@ def now() -> Moment:
 
 def start(path: Path) -> tuple[subprocess.Popen[str], str]:
     """A `g-core` that serves, and its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     process = subprocess.Popen(
         [Path(sys.executable).parent / "g-core"],
         env=os.environ | {"GEARBOX_DATABASE": str(path), "GEARBOX_LISTEN": address},
@@ -90,12 +87,17 @@ def start(path: Path) -> tuple[subprocess.Popen[str], str]:
     return process, address
 
 
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process so far (Linux)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def resident_mib(pid: int) -> float:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
+BENCHES = [
+    Bench(
+        "restart",
+        f"g-core on a database with {FINISHED:,} finished and {SCHEDULED:,} scheduled jobs",
+        (
+            Metric("start", "s", is_main=True, more_is_better=False),
+            Metric("idle", "% cpu", more_is_better=False),
+            Metric("resident", "MiB", more_is_better=False),
+            Metric("database", "MiB", more_is_better=False),
+        ),
+        lambda: {"gearbox": measure},
+        rounds=3,
+    )
+]
