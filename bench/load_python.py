@@ -150,7 +150,9 @@ def main(port: int, kind: str, clients: int, depth: int, workers: int, seconds: 
     load = Clients(kind, depth, jobs, bytes(size))
     if clients:
         if workers:
-            ready.wait()
+            while not ready.wait(0.1):
+                if not helper.is_alive():
+                    sys.exit("load: the workers have ended")
         took = load.run(port, clients, seconds)
         helper.terminate() if workers else None
         rate = len(load.took) / took
