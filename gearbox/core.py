@@ -26,9 +26,10 @@ import structlog
 import trio
 
 from gearbox.errors import Code, RpcError, StoreBusy, StoreError, StoreFull
-from gearbox.gearman import Gearman, Lost
-from gearbox.job import TERMINAL, Action, Event, Fire, Job, NoWorker, Recheck, Release, Start, Status, Tell, Unsent
-from gearbox.steps import controls, life, pruning, recurring
+from gearbox.gearman import Failed, Gearman, Lost, Presence
+from gearbox.job import TERMINAL, Action, Event, Fire, Job, Recheck, Release, Start, Status, Tell, Unsent
+from gearbox.steps import controls, life, orphans, pruning, recurring
+from gearbox.steps.orphans import Adopted, Orphan
 from gearbox.steps.pruning import Retention
 from gearbox.store import Batch, Moment, Result, Step, Store, Tx
 from gearbox.vitals import Vitals
@@ -42,8 +43,10 @@ BUSY_TRIES = 5
 PAUSE_FIRST, PAUSE_LONGEST = 0.1, 5.0  # s between tries while the store fails
 PAUSE_FAULT = 1.0  # s without timers after a step that failed by a fault of ours
 SLEEP_LONGEST = 30.0  # s; the machine's clock may have been set meanwhile
-RESTART_GRACE = 60.0  # s in which workers may come back with results after our own restart
-LOST_GRACE = 15.0  # s the same, after a lost connection alone: a worker's longest pause between tries is 11.5 s
+RESTART_GRACE = 60.0  # s in which workers may come back with results after the restart of a server or of a core
+LOST_GRACE = 15.0  # s the same, after a worker's lost connection: its longest pause between tries is 11.5 s
+ORPHAN_SWEEP = 2.0  # s between questions about attempts that no connection of ours watches, while there are any
+SILENT_GRACE = 15.0  # s after which the server of such an attempt counts as gone, if it cannot be reached
 READY_SWEEP = 1.0  # s between looks at ready jobs while workers are coming back
 FULL_SWEEP = 60.0  # s between looks at everything that waits; finds nothing unless something went wrong
 STRANDED_SWEEP = 10.0  # s between looks for running jobs whose last worker has gone
@@ -87,6 +90,7 @@ class Core:
         self._clock = clock
         self._work: deque[_Work] = deque()
         self._dirty: dict[int, None] = {}  # ids to look at, in order, each once
+        self._orphans: dict[tuple[int, int], tuple[Orphan, float]] = {}  # by (job, epoch), with when each is given up
         self._watchers: defaultdict[int, list[Watcher]] = defaultdict(list)
         self._retention = retention or Retention()
         self.vitals = Vitals()
@@ -161,12 +165,15 @@ class Core:
 
         self.ask(partial(life.watch, id), found)
 
-    def news(self, id: int, epoch: int, event: Event | Lost) -> None:
+    def news(self, id: int, epoch: int, event: Event | Lost | Failed) -> None:
         """What Gearman says of an attempt."""
         if self._is_stopping:  # we are leaving, not the attempt; the next start finds its row
             return
         if isinstance(event, Lost):
-            self.tell(partial(life.vanish, id, epoch, LOST_GRACE))
+            grace = RESTART_GRACE if event.with_server else LOST_GRACE
+            self.tell(partial(orphans.vanish, id, epoch, grace))
+        elif isinstance(event, Failed):
+            self.tell(partial(orphans.fail, id, epoch, LOST_GRACE))
         else:
             self.tell(partial(life.settle, id, epoch, event))
 
@@ -184,11 +191,12 @@ class Core:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._loop)
-            await self._walk(partial(life.recover, RESTART_GRACE))
+            await self._recover()
             self._not_due_before = -inf
             self._wake.set()
             task_status.started()
             nursery.start_soon(self._sweep)
+            nursery.start_soon(self._ask_about_orphans)
             nursery.start_soon(self._mind_watchers)
             nursery.start_soon(self._prune_for_ever)
 
@@ -242,7 +250,7 @@ class Core:
     async def _run(self, batch: Sequence[_Work]) -> Batch:
         workers = await self._gearman.workers()
         self._moment_at = self._clock()
-        moment = Moment(self._moment_at, self.instance, self._since, workers, random.random())
+        moment = Moment(self._moment_at, self.instance, self._since, workers, random.random(), self._gearman.servers)
         for tries_left in reversed(range(BUSY_TRIES)):
             began = perf_counter()
             try:
@@ -290,8 +298,8 @@ class Core:
     def _perform(self, actions: Iterable[Action]) -> None:
         for action in actions:
             match action:
-                case Start(job, inputs):
-                    self._gearman.start(job, inputs)
+                case Start(job, inputs, server):
+                    self._gearman.start(job, inputs, server)
                 case Recheck(ids):
                     self._dirty.update(dict.fromkeys(ids))
                 case Release(method, above):
@@ -320,6 +328,48 @@ class Core:
             except RpcError:
                 await trio.sleep(PAUSE_LONGEST)
 
+    async def _recover(self) -> None:
+        above: int | None = 0
+        while above is not None:
+            try:
+                adopted: Adopted = await self.call(partial(orphans.recover, RESTART_GRACE, above))
+            except RpcError:
+                await trio.sleep(PAUSE_LONGEST)
+                continue
+            above = adopted.above
+            until = trio.current_time() + SILENT_GRACE
+            for orphan in adopted.orphans:
+                self._orphans[orphan.job.id, orphan.job.epoch] = orphan, until
+
+    async def _ask_about_orphans(self) -> None:
+        while True:
+            silent: set[str] = set()  # in this round: one question is enough to know
+            for orphan, until in list(self._orphans.values()):
+                if orphan.server in silent:
+                    presence = Presence.SILENT
+                else:
+                    presence = await self._gearman.presence(orphan.job, orphan.server)
+                if presence is Presence.SILENT:
+                    silent.add(orphan.server)
+                    if trio.current_time() < until:
+                        continue
+                self._hear_of(orphan, presence)
+            await trio.sleep(ORPHAN_SWEEP)
+
+    def _hear_of(self, orphan: Orphan, presence: Presence) -> None:
+        """What the server said, or that it is gone."""
+        id, epoch = orphan.job.id, orphan.job.epoch
+
+        def seen(is_open: bool | RpcError) -> None:
+            if is_open is False:
+                self._orphans.pop((id, epoch), None)
+
+        if presence is Presence.RUNNING:
+            self.ask(partial(orphans.see, id, epoch), seen, is_kept=True)
+        else:
+            del self._orphans[id, epoch]
+            self.tell(partial(orphans.vanish, id, epoch, RESTART_GRACE))
+
     async def _sweep(self) -> None:
         last_full = last_stranded = trio.current_time()
         last_since = -inf
@@ -347,11 +397,15 @@ class Core:
                 return
             above = found.above
             for job in found.without_worker:
-                if not await self._gearman.is_running(job):
-                    self.news(job.id, job.epoch, NoWorker())
+                if await self._gearman.presence(job, None) in (Presence.QUEUED, Presence.UNKNOWN):
+                    self.ask(partial(orphans.strand, job.id, job.epoch), partial(self._drop, job), is_kept=True)
             for job in found.without_clock:
-                if await self._gearman.is_running(job):
+                if await self._gearman.presence(job, None) is Presence.RUNNING:
                     self.tell(partial(life.begin, job.id, job.epoch))
+
+    def _drop(self, job: Job, is_moved: bool | RpcError) -> None:
+        if is_moved is True:
+            self._nursery.start_soon(self._gearman.drop, job)
 
     async def _look_for_unsent(self, since: float, until: float) -> None:
         """Jobs claimed by a transaction whose end was not heard of: it was stored after all, and nothing was sent."""

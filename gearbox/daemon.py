@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Sequence
 
 import attrs
 import trio
@@ -42,12 +41,12 @@ async def serve(settings: Settings, *, task_status: trio.TaskStatus[Running] = t
     try:
         core = Core(store, instance=str(uuid.uuid4()), retention=Retention(settings.keep_days))
         async with open_nursery() as nursery:
-            servers: Sequence[str | Endpoint | Dialer] = settings.servers
+            servers: dict[str | None, str | Endpoint | Dialer] = {address: address for address in settings.servers}
             addresses = settings.servers
             if settings.is_embedded:
                 server = Server(Options(pid=os.getpid(), reserved=(client.NAMESPACE.encode(),)))
                 addresses = tuple(await nursery.start(server.serve, settings.listen))
-                servers = [server.dial]
+                servers = {None: server.dial}
 
             def on_call(call: Call) -> None:
                 methods.dispatch(core, call)

@@ -3,17 +3,22 @@
 Whether the broker is in this process (a dialer to an in-memory pipe) or somewhere else (an address) is decided by who
 makes the `Link`; nothing here knows. A link is three connections to each server: a client that starts attempts and
 hears how they end, a worker that takes the calls of `gearbox\\core::...`, and one for the admin commands.
+
+An attempt goes to a server that has workers for it, and its row says to which. A server that does not answer in time is
+left out until it does: of several, none may hold up the others.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
+from enum import Enum
 from typing import Any, Protocol
 
 import attrs
+import structlog
 import trio
 
 from abraxas_py import (
@@ -34,25 +39,36 @@ from abraxas_py import (
     open_client,
 )
 from abraxas_py.admin import FunctionStatus, PriorityStatus, WorkerRow
+from abraxas_py.nursery import open_nursery
 from abraxas_py.transport import Dialer
 from gearbox import rpc
 from gearbox.errors import Code, RpcError
 from gearbox.job import Ended, Event, Job, Outcome, Unsent
 
-__all__ = ["Call", "Gearman", "Link", "Lost", "ServerView"]
+__all__ = ["Call", "Failed", "Gearman", "Link", "Lost", "Presence", "ServerView"]
+
+log = structlog.get_logger("gearbox:gearman")
 
 SUBMIT_TIMEOUT = 5.0  # s; an attempt that no server takes by then is released and waits as a ready job
 ANSWER_TIMEOUT = 5.0  # s for an admin command; without an answer Gearman counts as out of reach
+SILENCE_PAUSE = 1.0  # s between questions to a server that did not answer in time
 LISTING_LIMIT = 50_000  # jobs on a server that are listed to find the abandoned; a longer queue has to shrink first
 MANY = 1_000_000  # calls held at once: watchers wait as calls, and must not shut out the others
 
 
 @attrs.frozen
 class Lost:
-    """The connection that watched an attempt is gone."""
+    """Nobody watches the attempt any more: the connection to its server is gone, or its worker lost its own."""
+
+    with_server: bool = True
 
 
-News = Callable[[int, int, Event | Lost], None]  # job id, epoch, what happened
+@attrs.frozen
+class Failed:
+    """WORK_FAIL, which says nothing: its worker gave the attempt up, or the server did after it lost the worker."""
+
+
+News = Callable[[int, int, Event | Lost | Failed], None]  # job id, epoch, what happened
 
 
 @attrs.frozen
@@ -78,11 +94,24 @@ class ServerView:
     error: str = ""
 
 
+class Presence(Enum):
+    """What a Gearman server says of an attempt."""
+
+    RUNNING = "running"  # a worker has it
+    QUEUED = "queued"
+    UNKNOWN = "unknown"  # it has ended, or was forgotten by a restart
+    SILENT = "silent"  # no answer, which says nothing about the attempt
+
+
 class Gearman(Protocol):
     """What the core asks of it."""
 
-    def start(self, job: Job, inputs: Mapping[str, Any]) -> None:
-        """Send the job's current attempt, with `inputs` in its `_meta`; its end arrives as news."""
+    servers: Mapping[str, Sequence[str]]
+    """Method -> names of the servers where it is offered, as of the last `workers`. A broker in this process has no
+    name: it does not outlive the core, so that nobody will have to find it again."""
+
+    def start(self, job: Job, inputs: Mapping[str, Any], server: str | None) -> None:
+        """Send the job's current attempt to a server, with `inputs` in its `_meta`; its end arrives as news."""
 
     def has_sent(self, job: Job) -> bool:
         """Whether the job's current attempt was sent, and its end has not been told yet."""
@@ -90,8 +119,11 @@ class Gearman(Protocol):
     async def workers(self) -> Mapping[str, int] | None:
         """How many workers offer each method; None if no server answers."""
 
-    async def is_running(self, job: Job) -> bool:
-        """Whether a worker has the job's current attempt. True as well if nobody can tell."""
+    async def presence(self, job: Job, server: str | None) -> Presence:
+        """What a server says of the job's current attempt; None is the server that it was sent to from here."""
+
+    async def drop(self, job: Job) -> None:
+        """Have the job's current attempt, sent from here, forgotten by its server, if that can be reached."""
 
     async def abandoned(self) -> Collection[bytes]:
         """Handles of jobs that no client waits for any more."""
@@ -100,12 +132,23 @@ class Gearman(Protocol):
         """What each server says of itself."""
 
 
+@attrs.define(eq=False)
+class _Desk:
+    """The connections to one server, but the one that takes calls."""
+
+    name: str | None
+    admin: Admin
+    client: Client
+    is_silent: bool = False  # it did not answer in time: nobody waits for it any more, until it does
+    is_lost: bool = False  # it could not be asked the last time
+
+
 class Link:
-    """`Gearman` over connections to `servers`."""
+    """`Gearman` over connections to `servers`: by name, how to reach each; None names the broker of this process."""
 
     def __init__(
         self,
-        servers: Sequence[str | Endpoint | Dialer],
+        servers: Mapping[str | None, str | Endpoint | Dialer],
         *,
         instance: str,
         database: str,
@@ -114,7 +157,8 @@ class Link:
         on_news: News,
         on_connect: Callable[[str], None],
     ) -> None:
-        self._servers = servers
+        self.servers: Mapping[str, Sequence[str]] = {}
+        self._named = servers
         self._instance = instance
         self._database = database
         self._functions = functions
@@ -122,45 +166,49 @@ class Link:
         self._on_news = on_news
         self._on_connect = on_connect
         self._calls = itertools.count(1)
-        self._sent: set[tuple[int, int]] = set()  # (job, epoch) of attempts whose end has not come
-        self._client: Client | None = None
-        self._admins: list[Admin] = []
+        self._sent: dict[tuple[int, int], tuple[_Desk, Task]] = {}  # (job, epoch) of attempts whose end has not come
+        self._desks: list[_Desk] = []
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the connections, for ever; started once the functions are registered with a server."""
-        worker = Worker(*self._servers, client_id=self._instance, max_jobs=MANY)
+        worker = Worker(*self._named.values(), client_id=self._instance, max_jobs=MANY)
         worker.on_connect = self._on_connect
         for function in self._functions:
             worker.take(function, self._take)
         async with AsyncExitStack() as stack:
-            for server in self._servers:
-                self._admins.append(await stack.enter_async_context(open_admin(server)))
-            self._client = await stack.enter_async_context(
-                open_client(*self._servers, client_id=self._instance, submit_timeout=SUBMIT_TIMEOUT)
-            )
-            await worker.run(task_status=task_status)
+            for name, address in self._named.items():
+                client = open_client(address, client_id=self._instance, submit_timeout=SUBMIT_TIMEOUT)
+                admin = await stack.enter_async_context(open_admin(address))
+                self._desks.append(_Desk(name, admin, await stack.enter_async_context(client)))
+            async with open_nursery() as nursery:
+                nursery.start_soon(self._listen)
+                await worker.run(task_status=task_status)
 
     def _take(self, job: Assigned) -> None:
         self._on_call(Call(job.function.decode(), job.data, job.complete, job.handle, lambda: job.is_lost))
 
-    def start(self, job: Job, inputs: Mapping[str, Any]) -> None:
-        assert self._client is not None
+    def start(self, job: Job, inputs: Mapping[str, Any], server: str | None) -> None:
+        desk = self._desk(server) or self._desks[job.id % len(self._desks)]
         request_id = f"{self._instance}-{next(self._calls)}"
         meta = {"gearbox_id": job.id, "gearbox_attempt": job.epoch, **inputs}
-
-        self._sent.add((job.id, job.epoch))
+        key = job.id, job.epoch
 
         def ended(task: Task) -> None:
-            self._sent.discard((job.id, job.epoch))
+            self._sent.pop(key, None)
             self._on_news(job.id, job.epoch, _event(task, request_id))
 
-        self._client.submit(
+        task = desk.client.submit(
             job.method,
             rpc.request_text(job.method, job.arguments, request_id, meta),
             unique=self._unique(job),
             priority=Priority[job.priority.name],
             on_end=ended,
         )
+        if not task.is_done:
+            self._sent[key] = desk, task
+
+    def _desk(self, server: str | None) -> _Desk | None:
+        return next((desk for desk in self._desks if desk.name == server), None)
 
     def has_sent(self, job: Job) -> bool:
         return (job.id, job.epoch) in self._sent
@@ -170,37 +218,81 @@ class Link:
         return f"gb1.{self._database}.{job.id}.{job.epoch}".encode()
 
     async def workers(self) -> Mapping[str, int] | None:
+        asked = [desk for desk in self._desks if not desk.is_silent]
+        answers: dict[_Desk, Sequence[FunctionStatus]] = {}
+        if len(asked) == 1:
+            await self._ask_status(asked[0], answers)
+        else:
+            async with trio.open_nursery() as nursery:
+                for desk in asked:
+                    nursery.start_soon(self._ask_status, desk, answers)
         total: Counter[str] = Counter()
-        is_known = False
-        for admin in self._admins:
-            with trio.move_on_after(ANSWER_TIMEOUT):
-                try:
-                    rows = await admin.status()
-                except AbraxasError:
-                    continue
-                is_known = True
-                for row in rows:
-                    total[row.function.decode(errors="replace")] += row.workers
-        return total if is_known else None
+        servers: defaultdict[str, list[str]] = defaultdict(list)
+        for desk in asked:  # in their order
+            for row in answers.get(desk, ()):
+                function = row.function.decode(errors="replace")
+                total[function] += row.workers
+                if row.workers and desk.name is not None:
+                    servers[function].append(desk.name)
+        self.servers = servers
+        return total if answers else None
 
-    async def is_running(self, job: Job) -> bool:
-        assert self._client is not None
-        with trio.move_on_after(ANSWER_TIMEOUT):
-            try:
-                return (await self._client.get_status_unique(self._unique(job))).running > 0
-            except AbraxasError:
-                return True
-        return True
+    async def _ask_status(self, desk: _Desk, answers: dict[_Desk, Sequence[FunctionStatus]]) -> None:
+        was_lost, desk.is_lost = desk.is_lost, True
+        with trio.move_on_after(ANSWER_TIMEOUT) as scope, suppress(AbraxasError):
+            answers[desk] = await desk.admin.status()
+            desk.is_lost = False
+            if was_lost:  # before anybody concludes from this answer that there are no workers
+                self._on_connect(desk.name or "")
+        if scope.cancelled_caught and len(self._desks) > 1 and not desk.is_silent:
+            log.warning("a Gearman server does not answer; the others are used", server=desk.name)
+            desk.is_silent = True
+
+    async def _listen(self) -> None:
+        """Wait for silent servers to speak again, where nobody else has to wait for them."""
+        while True:
+            await trio.sleep(SILENCE_PAUSE)
+            for desk in self._desks:
+                if desk.is_silent:
+                    answers: dict[_Desk, Sequence[FunctionStatus]] = {}
+                    await self._ask_status(desk, answers)
+                    if desk in answers:
+                        desk.is_silent = False
+                        log.warning("a Gearman server answers again", server=desk.name)
+
+    async def presence(self, job: Job, server: str | None) -> Presence:
+        sent = self._sent.get((job.id, job.epoch))
+        desk = self._desk(server) if server is not None else sent[0] if sent else None
+        if desk is None:  # a server that this core was not told of, or one that is gone with its process
+            return Presence.UNKNOWN
+        if not desk.client.is_connected:
+            return Presence.SILENT
+        with trio.move_on_after(ANSWER_TIMEOUT), suppress(AbraxasError):
+            answer = await desk.client.get_status_unique(self._unique(job))
+            if answer.is_running:
+                return Presence.RUNNING
+            return Presence.QUEUED if answer.is_known else Presence.UNKNOWN
+        return Presence.SILENT
+
+    async def drop(self, job: Job) -> None:
+        sent = self._sent.get((job.id, job.epoch))
+        if sent is None or not sent[1].handle:
+            return
+        desk, task = sent
+        with trio.move_on_after(ANSWER_TIMEOUT), suppress(AbraxasError):
+            await desk.admin.cancel_job(task.handle)
 
     async def abandoned(self) -> Collection[bytes]:
         ignored: set[bytes] = set()
         wanted: set[bytes] = set()  # two servers on one machine may give the same handle
-        for admin in self._admins:
+        for desk in self._desks:
+            if desk.is_silent:
+                continue
             with trio.move_on_after(ANSWER_TIMEOUT):
                 try:
-                    if sum(row.total for row in await admin.status()) > LISTING_LIMIT:
+                    if sum(row.total for row in await desk.admin.status()) > LISTING_LIMIT:
                         continue
-                    rows = await admin.jobs()
+                    rows = await desk.admin.jobs()
                 except AbraxasError:
                     continue
                 for row in rows:
@@ -208,7 +300,7 @@ class Link:
         return ignored - wanted
 
     async def view(self) -> Sequence[ServerView]:
-        return [await _view(admin) for admin in self._admins]
+        return [await _view(desk.admin) for desk in self._desks]
 
 
 async def _view(admin: Admin) -> ServerView:
@@ -226,7 +318,7 @@ async def _view(admin: Admin) -> ServerView:
     return ServerView(admin.name, version, functions, queues, connections)
 
 
-def _event(task: Task, request_id: str) -> Event | Lost:
+def _event(task: Task, request_id: str) -> Event | Lost | Failed:
     """How an attempt ended, from how its Gearman job did."""
     error = task.error
     if error is None:
@@ -234,13 +326,13 @@ def _event(task: Task, request_id: str) -> Event | Lost:
             rpc.parse_response(task.result or b"", request_id)
         except RpcError as failure:
             # A second worker got the attempt and had no leave to run it: the first one has lost its connection.
-            return Lost() if failure.code == Code.NO_LEAVE else Ended(failure.as_json())
+            return Lost(with_server=False) if failure.code == Code.NO_LEAVE else Ended(failure.as_json())
         return Ended()
     if isinstance(error, JobRaised):
         text = error.data.decode(errors="replace")
         return Ended(_failure(Code.WORKER_FAILED, f"the worker raised an exception: {text}"))
     if isinstance(error, JobFailed):
-        return Ended(_failure(Code.WORKER_FAILED, "the worker failed"))
+        return Failed()
     if isinstance(error, Unavailable):
         return Unsent()
     if isinstance(error, ServerError):

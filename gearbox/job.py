@@ -38,6 +38,7 @@ __all__ = [
     "Recheck",
     "Release",
     "Reported",
+    "Seen",
     "Start",
     "Status",
     "Tell",
@@ -209,6 +210,7 @@ class Attempt:
     outcome: Outcome | None = None
     worker: str | None = None
     error: str | None = None  # JSON text
+    server: str | None = None  # the Gearman server that it was given to; None: the broker in the core's own process
 
 
 # --- what is known ---
@@ -292,6 +294,11 @@ class Vanished:
 
 
 @attrs.frozen
+class Seen:
+    """Gearman says that a worker has the attempt, though no connection of ours watches it."""
+
+
+@attrs.frozen
 class NoWorker:
     """No worker is left for the method while the attempt still waits in Gearman's queue."""
 
@@ -301,7 +308,7 @@ class Unsent:
     """The attempt was certainly never sent: Gearman could not be reached in time."""
 
 
-Event = Ended | Reported | Lapsed | Vanished | NoWorker | Unsent
+Event = Ended | Reported | Lapsed | Vanished | Seen | NoWorker | Unsent
 
 
 # --- what the rules answer ---
@@ -309,10 +316,14 @@ Event = Ended | Reported | Lapsed | Vanished | NoWorker | Unsent
 
 @attrs.frozen
 class Start:
-    """Hand this attempt (`job.epoch`) to Gearman. `inputs` goes into the `_meta` of its payload."""
+    """Hand this attempt (`job.epoch`) to Gearman. `inputs` goes into the `_meta` of its payload.
+
+    `server` is the one that its row names.
+    """
 
     job: Job
     inputs: Mapping[str, Any] = attrs.field(factory=dict)
+    server: str | None = None
 
 
 @attrs.frozen

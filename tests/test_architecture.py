@@ -179,7 +179,7 @@ GEARBOX = {
     "store/operators": (PURE, {"job", "store"}),
     "store/sql": ("", {"errors", "job", "store", "attrs"}),
     "store/sqlite": ("", {"errors", "job", "store"}),
-    "gearman": ("", {"errors", "job", "rpc", "abraxas_py", "attrs", "trio"}),
+    "gearman": ("", {"errors", "job", "rpc", "abraxas_py", "attrs", "structlog", "trio"}),
     "vitals": ("", {"store", "attrs", "trio"}),
     "core": ("", {"errors", "gearman", "job", "steps", "store", "vitals", "attrs", "structlog", "trio"}),
     "methods/params": (PURE, {"errors", "job", "rules.recurrence", "rpc", "steps", "attrs", "cattrs"}),

@@ -89,6 +89,7 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
     return {
         "attempt": attempt.epoch,
         "owner": attempt.owner,
+        "server": attempt.server,
         "worker": attempt.worker,
         "claimed": iso(attempt.claimed_at),
         "started": _instant(attempt.started_at),

@@ -27,6 +27,7 @@ from gearbox.job import (
     NoWorker,
     Outcome,
     Reported,
+    Seen,
     Status,
     Transition,
     Unsent,
@@ -34,7 +35,7 @@ from gearbox.job import (
 )
 from gearbox.rules.answers import error_text
 
-__all__ = ["LEASE", "NOOPWAIT", "alive", "begin", "delay_of", "failed", "settle"]
+__all__ = ["LEASE", "MISSING_GRACE", "NOOPWAIT", "adopt", "alive", "begin", "delay_of", "failed", "settle"]
 
 NOOPWAIT = "gearbox\\core::noopwait"
 
@@ -72,6 +73,8 @@ def settle(job: Job, event: Event, now: float, chance: float = 0.5) -> Transitio
             if job.status is Status.RUNNING and not was_started:
                 return _released("connection lost before it started", job)
             return _to(job, Status.MISSING, "connection lost", lease_at=now + grace)
+        case Seen():
+            return _found(job, now, "Gearman knows its worker")
         case NoWorker():
             if job.method == NOOPWAIT or job.status is not Status.RUNNING:
                 return None
@@ -91,17 +94,28 @@ def begin(job: Job, now: float) -> Transition | None:
 
 
 def alive(job: Job, epoch: int, now: float) -> tuple[bool, Transition | None]:
-    """Whether the worker that runs attempt `epoch` should go on, and what its asking changes.
-
-    Nothing is written for an attempt that a Gearman connection watches, nor for a lease that is fresh.
-    """
+    """Whether the worker that runs attempt `epoch` should go on, and what its asking changes."""
     if job.status not in ACTIVE or job.epoch != epoch or (job.stops_at is not None and job.stops_at <= now):
         return False, None
+    return True, _found(job, now, "found again")
+
+
+def adopt(owner: str, now: float) -> Transition:
+    """Another core has a running attempt from now on; that it still runs has to be heard of before the lease is over.
+
+    It keeps its row and number: nothing was lost but the connection that watched it.
+    """
+    expect = frozenset({Status.RUNNING})
+    return Transition(expect, Status.RUNNING, why="adopted", set={"owner": owner, "lease_at": now + LEASE})
+
+
+def _found(job: Job, now: float, why: str) -> Transition | None:
+    """A sign of life; nothing is written for an attempt that is watched anyway, nor for a lease that is fresh."""
     if job.status is Status.MISSING:
-        return True, _to(job, Status.RUNNING, "found again", lease_at=now + LEASE)
+        return _to(job, Status.RUNNING, why, lease_at=now + LEASE)
     if job.status is Status.RUNNING and job.lease_at is not None and job.lease_at < now + LEASE - RENEWAL:
-        return True, _to(job, Status.RUNNING, "alive", lease_at=now + LEASE)
-    return True, None
+        return _to(job, Status.RUNNING, "alive", lease_at=now + LEASE)
+    return None
 
 
 def delay_of(job: Job, chance: float) -> float:

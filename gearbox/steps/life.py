@@ -57,13 +57,14 @@ __all__ = [
     "job_start",
     "look",
     "queue",
-    "recover",
+    "react",
     "report",
     "settle",
     "stranded",
     "sweep",
-    "vanish",
+    "vanished",
     "watch",
+    "workers_of",
 ]
 
 DUE_LIMIT = 256  # jobs a due timer takes into one batch; the next batch takes the next
@@ -75,7 +76,7 @@ GOLDEN = 0.6180339887498949  # spreads the chance of a batch over its jobs
 class Stranded:
     """Running jobs that Gearman should be asked about."""
 
-    without_worker: list[Job]  # nobody offers their method any more
+    without_worker: list[Job]  # nobody offers their method any more, at least not at their Gearman server
     without_clock: list[Job]  # they have a timeout, and no worker has asked leave to start them
     above: int | None  # go on above this id; None at the end
 
@@ -109,7 +110,7 @@ def look(id: int, tx: Tx, moment: Moment) -> Result:
     if job.status not in ACTIVE:
         return Result(actions=advance(tx, moment, id))
     if job.next_at is not None and job.next_at <= moment.now:
-        return Result(actions=_settle(tx, moment, job, _lapsed(tx, job)))
+        return Result(actions=react(tx, moment, job, _lapsed(tx, job)))
     return Result()
 
 
@@ -132,24 +133,25 @@ def settle(id: int, epoch: int, event: Event, tx: Tx, moment: Moment) -> Result:
     job = tx.job(id)
     if job is None or job.epoch != epoch:
         return Result()
-    return Result(actions=_settle(tx, moment, job, event))
-
-
-def vanish(id: int, epoch: int, grace: float, tx: Tx, moment: Moment) -> Result:
-    """The connection that watched an attempt is lost: if it was never started it is ready again, else missing."""
-    job = tx.job(id)
-    if job is None or job.epoch != epoch:
-        return Result()
-    return Result(actions=_settle(tx, moment, job, _vanished(tx, job, grace)))
+    return Result(actions=react(tx, moment, job, event))
 
 
 def stranded(above: int, tx: Tx, moment: Moment) -> Result:
     """`Stranded` among the next running jobs."""
     ids = tx.ids((Status.RUNNING,), above, DUE_LIMIT)
     jobs = [job for job in tx.jobs(ids) if job.method != rules.NOOPWAIT and job.lease_at is None]
-    without_worker = [job for job in jobs if _workers(tx, moment, job)[0] == 0]
+    without_worker = [job for job in jobs if _is_stranded(tx, moment, job)]
     without_clock = [job for job in jobs if job.timeout is not None and job.stops_at is None]
     return Result(Stranded(without_worker, without_clock, ids[-1] if len(ids) == DUE_LIMIT else None))
+
+
+def _is_stranded(tx: Tx, moment: Moment, job: Job) -> bool:
+    if workers_of(tx, moment, job)[0] == 0:
+        return True
+    if not moment.servers.get(job.method):
+        return False
+    attempt = tx.attempt(job.id, job.epoch)
+    return attempt is not None and attempt.server not in moment.servers[job.method]
 
 
 def claimed(since: float, until: float, above: int, tx: Tx, moment: Moment) -> Result:
@@ -181,7 +183,7 @@ def report(id: int, epoch: int | None, news: Reported, tx: Tx, moment: Moment) -
             why = f"late result of attempt {epoch or 'unknown'} refused: {news.status.value}"
             tx.note(job, moment.now, why, moment.owner)
         return Result()
-    return Result(actions=_settle(tx, moment, job, news))
+    return Result(actions=react(tx, moment, job, news))
 
 
 def job_start(id: int, epoch: int, worker: str, tx: Tx, moment: Moment) -> Result:
@@ -237,19 +239,6 @@ def watch(id: int, tx: Tx, moment: Moment) -> Result:
     return Result(tx.resolve(id))
 
 
-def recover(grace: float, above: int, tx: Tx, moment: Moment) -> Result:
-    """What an earlier process left as running: nobody's Gearman connection watches it any more.
-
-    Attempts that no worker had asked leave to start are ready again at once; the others have `grace` seconds in which
-    their workers may come back. The value is the id to go on above, None at the end.
-    """
-    ids = tx.ids((Status.RUNNING, Status.ALMOST_DONE, Status.MISSING), above, DUE_LIMIT)
-    actions: list[Action] = []
-    for job in tx.jobs(ids):
-        actions += _settle(tx, moment, job, _vanished(tx, job, grace))
-    return Result(ids[-1] if len(ids) == DUE_LIMIT else None, actions)
-
-
 # --- applying what the rules say ---
 
 
@@ -262,7 +251,7 @@ def advance(tx: Tx, moment: Moment, id: int) -> list[Action]:
 def facts_of(tx: Tx, moment: Moment, facts: Facts) -> Facts:
     """What the rows of a job say, completed by what is known of its method."""
     job = facts.job
-    workers, is_returning = _workers(tx, moment, job)
+    workers, is_returning = workers_of(tx, moment, job)
     known: dict[str, Any] = {"workers": workers, "is_returning": is_returning}
     control = tx.control(job.method)
     if control is not None:
@@ -298,7 +287,8 @@ def decide(tx: Tx, moment: Moment, facts: Facts, is_new: bool = True) -> list[Ac
         facts = attrs.evolve(facts, job=job)
 
 
-def _settle(tx: Tx, moment: Moment, job: Job, event: Event) -> list[Action]:
+def react(tx: Tx, moment: Moment, job: Job, event: Event) -> list[Action]:
+    """Apply what news of its current attempt makes of a job."""
     transition = attempts.settle(job, event, moment.now, _chance(moment, job))
     if transition is None:
         return []
@@ -320,7 +310,8 @@ def _lapsed(tx: Tx, job: Job) -> Lapsed:
     return Lapsed(current.started_at is not None, losses)
 
 
-def _vanished(tx: Tx, job: Job, grace: float) -> Vanished:
+def vanished(tx: Tx, job: Job, grace: float) -> Vanished:
+    """The event that nobody knows whether the job's current attempt runs."""
     attempt = tx.attempt(job.id, job.epoch)
     return Vanished(was_started=attempt is not None and attempt.started_at is not None, grace=grace)
 
@@ -333,10 +324,11 @@ def _change(
     tx: Tx, moment: Moment, job: Job, transition: Transition, who: str | None = None, is_new: bool = False
 ) -> tuple[Job, list[Action]]:
     """Apply a transition; what follows from it for Gearman, watchers, dependents, and those that wait for a place."""
-    changed = tx.apply(job, transition, moment.now, who or moment.owner)
+    server = moment.server_for(job.method, job.id + job.epoch) if transition.starts else None
+    changed = tx.apply(job, transition, moment.now, who or moment.owner, server)
     actions: list[Action] = []
     if transition.starts:
-        actions.append(Start(changed, {} if is_new and changed.after_id is None else _inputs(tx, changed)))
+        actions.append(Start(changed, {} if is_new and changed.after_id is None else _inputs(tx, changed), server))
     if changed.status in TERMINAL:
         actions.append(Tell(changed))
         dependents = tx.dependents(changed.id)
@@ -375,7 +367,7 @@ def _chance(moment: Moment, job: Job) -> float:
     return (moment.chance + job.id * GOLDEN) % 1.0
 
 
-def _workers(tx: Tx, moment: Moment, job: Job) -> tuple[int | None, bool]:
+def workers_of(tx: Tx, moment: Moment, job: Job) -> tuple[int | None, bool]:
     """How many workers offer the job's method; None when that cannot be told, and whether they are coming back.
 
     After a restart, jobs do not fail for want of workers that had no time yet to come back: neither those from before

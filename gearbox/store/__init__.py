@@ -44,6 +44,17 @@ class Moment:
     since: float  # when Gearman was last reached anew; workers may still be coming back
     workers: Mapping[str, int] | None  # method -> workers; None while Gearman cannot be asked
     chance: float = 0.5  # drawn at random, from 0 to 1; each job makes its own of it
+    servers: Mapping[str, Sequence[str]] = attrs.field(factory=dict)  # method -> where its workers are; see `Gearman`
+
+    def server_for(self, method: str, turn: int) -> str | None:
+        """Which Gearman server gets an attempt; None where there is no choice.
+
+        >>> moment = Moment(0.0, "core", 0.0, {}, servers={"a::b": ("here:1", "there:1")})
+        >>> [moment.server_for("a::b", 7), moment.server_for("a::b", 8), moment.server_for("c::d", 7)]
+        ['there:1', 'here:1', None]
+        """
+        servers = self.servers.get(method)
+        return servers[turn % len(servers)] if servers else None
 
 
 @attrs.frozen
@@ -135,11 +146,11 @@ class Tx(Protocol):
     def insert(self, new: NewJob, status: Status, now: float, who: str, why: str = "queued") -> Job:
         """Store a new job with its first event."""
 
-    def apply(self, job: Job, transition: Transition, now: float, who: str) -> Job:
+    def apply(self, job: Job, transition: Transition, now: float, who: str, server: str | None = None) -> Job:
         """The only writer of a status: compare-and-swap on status and epoch, attempt and event in one.
 
-        Returns the job as it is now. Raises `StoreBusy` if the row is not as `job` says, AssertionError for a
-        transition that does not fit the status.
+        `server` is where a new attempt goes. Returns the job as it is now. Raises `StoreBusy` if the row is not as
+        `job` says, AssertionError for a transition that does not fit the status.
         """
 
     def open_date(self, job: Job) -> None:

@@ -79,7 +79,7 @@ SELECT id, method_name, status, after_id, before_id, see_other, retry_of FROM ge
 WHERE id = :id OR after_id = :id OR before_id = :id OR see_other = :id OR retry_of = :id LIMIT :limit
 """
 SELECT_ATTEMPTS = """
-SELECT job_id, epoch, owner, claimed_at, started_at, ended_at, outcome, worker, error
+SELECT job_id, epoch, owner, claimed_at, started_at, ended_at, outcome, worker, error, server
 FROM gearbox_attempts WHERE job_id = :id
 """
 SELECT_EVENTS = """

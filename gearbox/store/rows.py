@@ -120,6 +120,8 @@ def job_of(row: Sequence[Any]) -> Job:
 
 
 def attempt_of(row: Sequence[Any]) -> Attempt:
-    job_id, epoch, owner, claimed_at, started_at, ended_at, outcome, worker, error = row
+    job_id, epoch, owner, claimed_at, started_at, ended_at, outcome, worker, error, server = row
     ended = outcome and Outcome(outcome)
-    return Attempt(job_id, epoch, owner, claimed_at / 1e6, seconds(started_at), seconds(ended_at), ended, worker, error)
+    return Attempt(
+        job_id, epoch, owner, claimed_at / 1e6, seconds(started_at), seconds(ended_at), ended, worker, error, server
+    )

@@ -37,8 +37,8 @@ INSERT INTO gearbox_events (job_id, seq, at, from_status, to_status, epoch, why,
 VALUES (:id, :seq, :now, :was, :status, :epoch, :why, :who)
 """
 INSERT_ATTEMPT = """
-INSERT INTO gearbox_attempts (job_id, epoch, owner, claimed_at, ended_at, outcome, error)
-VALUES (:id, :epoch, :owner, :now, :ended_at, :outcome, :error)
+INSERT INTO gearbox_attempts (job_id, epoch, owner, claimed_at, ended_at, outcome, error, server)
+VALUES (:id, :epoch, :owner, :now, :ended_at, :outcome, :error, :server)
 """
 END_ATTEMPT = """
 UPDATE gearbox_attempts SET ended_at = :now, outcome = :outcome, error = :error
@@ -132,7 +132,7 @@ class SqlTx(Controls, Recurring, Pruning, Searching, Operators):
         self.rollup.born(job)
         return job
 
-    def apply(self, job: Job, transition: Transition, now: float, who: str) -> Job:
+    def apply(self, job: Job, transition: Transition, now: float, who: str, server: str | None = None) -> Job:
         assert job.status in transition.expect, f"{transition.why}: job {job.id} is {job.status.value}"
         is_move = transition.status is not job.status or transition.outcome is not None
         set = {"updated": now, "status": transition.status, **transition.set}
@@ -154,7 +154,7 @@ class SqlTx(Controls, Recurring, Pruning, Searching, Operators):
         if self._execute(_update(tuple(set)), values | where).rowcount != 1:
             raise StoreBusy(f"job {job.id} was changed by somebody else")
         if "epoch" in set:
-            self._open_attempt(changed, transition, now, who)
+            self._open_attempt(changed, transition, now, who, server)
         elif transition.outcome is not None:
             row = {"id": job.id, "epoch": job.epoch, "now": micros(now)}
             self._execute(END_ATTEMPT, row | {"outcome": transition.outcome.value, "error": transition.error})
@@ -164,10 +164,10 @@ class SqlTx(Controls, Recurring, Pruning, Searching, Operators):
             self.rollup.moved(job, changed, now)
         return changed
 
-    def _open_attempt(self, job: Job, transition: Transition, now: float, who: str) -> None:
+    def _open_attempt(self, job: Job, transition: Transition, now: float, who: str, server: str | None) -> None:
         outcome = transition.outcome
         row = {"id": job.id, "epoch": job.epoch, "owner": who, "now": micros(now), "error": transition.error}
-        ended = {"outcome": outcome and outcome.value, "ended_at": outcome and micros(now)}
+        ended = {"outcome": outcome and outcome.value, "ended_at": outcome and micros(now), "server": server}
         self._execute(INSERT_ATTEMPT, row | ended)
 
     def _event(self, job: Job, was: Status | None, now: float, why: str, who: str) -> None:

@@ -9,7 +9,7 @@ import attrs
 import pytest
 import trio
 from ledger_stage import Runs, command
-from site_stage import Program, Site
+from site_stage import Program, Site, wait_for
 
 from gearbox.client import open_gearbox
 from gearbox.errors import RpcError
@@ -68,3 +68,48 @@ async def test_a_method_without_workers_fails_and_is_tried_again(layout: Layout)
             await g.watch(id)
         outcomes = [attempt["outcome"] for attempt in (await g.history(id))["attempts"]]
     assert outcomes == ["no_worker", "no_worker"]
+
+
+async def test_a_killed_core_leaves_what_runs_alone_and_sends_what_waits_again(layout: Layout) -> None:
+    async with open_gearbox(layout.addresses, connect_timeout=30) as g:
+        names = [f"{n}" for n in range(8)]  # four run, four wait in Gearman's queue
+        ids = [await g.queue("a::job", [name, "4"]) for name in names]
+        await until(lambda: len(Runs.read(layout.ledger).started) == 4)
+        layout.core.kill()
+        await trio.to_thread.run_sync(layout.core.start)
+        with trio.fail_after(50):
+            assert [await g.watch(id) for id in ids] == [f"{name}\n" for name in names]
+        histories = [await g.history(id) for id in ids]
+    runs = Runs.read(layout.ledger)
+    assert runs.started == runs.ended == dict.fromkeys(names, 1)
+    assert not runs.overlapped
+    outcomes = sorted([attempt["outcome"] for attempt in history["attempts"]] for history in histories)
+    assert outcomes == [["complete"]] * 4 + [["released", "complete"]] * 4
+
+
+async def test_a_killed_server_costs_no_job(layout: Layout) -> None:
+    """Of two servers, the other one goes on at once; a single one comes back after ten seconds."""
+    async with open_gearbox(layout.addresses, connect_timeout=30) as g:
+        names = [f"{n}" for n in range(8)]
+        ids = [await g.queue("a::job", [name, "2"]) for name in names]
+        await until(lambda: len(Runs.read(layout.ledger).started) == 4)
+        victim = (layout.servers or [layout.core])[0]
+        victim.kill()
+        if len(layout.servers) > 1:
+            with trio.fail_after(20):
+                assert [await g.watch(id) for id in ids] == [f"{name}\n" for name in names]
+            with trio.fail_after(5):
+                assert await g.watch(await g.queue("a::job", ["more", "0"])) == "more\n"
+            names.append("more")
+        else:
+            await trio.sleep(10)
+            await trio.to_thread.run_sync(victim.start)
+            with trio.fail_after(50):
+                assert [await g.watch(id) for id in ids] == [f"{name}\n" for name in names]
+    runs = Runs.read(layout.ledger)
+    assert runs.started == runs.ended == dict.fromkeys(names, 1)
+    assert not runs.overlapped
+
+
+async def until(condition: Callable[[], bool], timeout: float = 20) -> None:
+    await trio.to_thread.run_sync(wait_for, condition, timeout)

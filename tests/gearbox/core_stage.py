@@ -101,7 +101,7 @@ async def system(path: Path, retention: Retention | None = None) -> AsyncIterato
     store = Failing(open_store(str(path)))
     core = Core(store, instance="core", clock=lambda: START + trio.current_time(), retention=retention)
     link = Link(
-        [server.dial],
+        {None: server.dial},
         instance="core",
         database=store.database,
         functions=methods.METHODS,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gearbox.job import NewJob, Reported, Status
-from gearbox.steps import life
+from gearbox.steps import life, orphans
 from gearbox.store import Moment, Result, Store, open_store
 
 NOW = 1_800_000_000.0
@@ -48,7 +48,7 @@ def test_a_worker_whose_leave_was_lost_on_the_way_may_ask_again(store: Store) ->
     assert queue(store, NOW, {"a::b": 1}) is Status.RUNNING
     for worker, leave in [("w1", True), ("w2", False), ("w1", True), ("", False)]:
         assert run(store, partial(life.job_start, 1, 1, worker), NOW, {}) is leave
-    run(store, partial(life.recover, 60.0, 0), NOW + 1, {})
+    run(store, partial(orphans.recover, 60.0, 0), NOW + 1, {})
     assert run(store, partial(life.job_start, 1, 1, "w1"), NOW + 2, {}) is True
     run(store, partial(life.report, 1, 1, Reported(Status.COMPLETE)), NOW + 3, {})
     assert run(store, partial(life.job_start, 1, 1, "w1"), NOW + 4, {}) is False

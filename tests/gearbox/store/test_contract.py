@@ -12,7 +12,7 @@ from store_stage import NOW, complete, fail, looked_at, moment, queue, read, run
 
 from gearbox.errors import RpcError, StoreBusy, StoreError, StoreFull
 from gearbox.job import Ended, NewJob, Outcome, Reported, Start, Status, Tell, Transition
-from gearbox.steps import life
+from gearbox.steps import life, orphans
 from gearbox.store import Moment, Result, Store, Tx, controls, open_store, pruning, reading, recurring
 
 
@@ -279,7 +279,7 @@ def test_recovery_releases_what_never_started_and_waits_for_the_rest(store: Stor
     run(store, partial(life.job_start, started, 1, "w"))
     run(store, partial(life.settle, done, 1, Ended()))
     wait = queue(store, method="gearbox\\core::noopwait").value
-    result = run(store, partial(life.recover, 60.0, 0), NOW + 1)
+    result = run(store, partial(orphans.recover, 60.0, 0), NOW + 1)
     assert [status(store, id) for id in (started, fresh, done, wait)] == [
         Status.MISSING,
         Status.READY,

@@ -12,7 +12,7 @@ from store_stage import NOW, complete, fail, looked_at, moment, queue, read, run
 from gearbox.errors import RpcError
 from gearbox.job import TERMINAL, Ended, Event, Lapsed, NewJob, NoWorker, Outcome, Reported, Status, Unsent, Vanished
 from gearbox.rules import attempts
-from gearbox.steps import life, pruning
+from gearbox.steps import life, orphans, pruning
 from gearbox.store import Result, Step, Store
 
 DONE = Reported(Status.COMPLETE, '"done"')
@@ -34,7 +34,7 @@ def events(store: Store, id: int, to: Status) -> int:
 
 def test_i2_an_attempt_whose_submit_was_cut_off_runs_once(store: Store) -> None:
     id = queue(store).value
-    looked_at(store, run(store, partial(life.recover, 60.0, 0), NOW + 1), NOW + 1)
+    looked_at(store, run(store, partial(orphans.recover, 60.0, 0), NOW + 1), NOW + 1)
     job = read(store, lambda tx: tx.job(id))
     assert (job.status, job.epoch) == (Status.RUNNING, 2)
     assert run(store, partial(life.job_start, id, 1, "zombie")).value is False
@@ -73,7 +73,7 @@ def test_i4_a_result_of_the_first_attempt_does_not_complete_the_second(store: St
 def test_i5_a_failure_and_then_a_lost_connection_use_up_one_retry(store: Store) -> None:
     id = queue(store, max_retries=3).value
     run(store, partial(life.report, id, 1, FAILED))
-    run(store, partial(life.vanish, id, 1, 5.0))
+    run(store, partial(orphans.vanish, id, 1, 5.0))
     job = read(store, lambda tx: tx.job(id))
     assert (job.status, job.retries) == (Status.WAITING, 1)
 
@@ -162,10 +162,10 @@ def test_a_result_meets_the_timeout(store: Store, is_timer_first: bool) -> None:
 
 def test_a_lease_is_written_down_only_when_a_third_is_used_up(store: Store) -> None:
     id = queue(store).value
-    run(store, partial(life.vanish, id, 1, 60.0))  # never started: released
+    run(store, partial(orphans.vanish, id, 1, 60.0))  # never started: released
     looked_at(store, run(store, partial(life.look, id)))
     run(store, partial(life.job_start, id, 2, "w"))
-    run(store, partial(life.recover, 60.0, 0))
+    run(store, partial(orphans.recover, 60.0, 0))
     assert status(store, id) is Status.MISSING
     for now, lease_at in ((1, 1), (5, 1), (12, 12), (40, 40)):
         assert run(store, partial(life.alive, id, 2), NOW + now).value is True

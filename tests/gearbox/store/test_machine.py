@@ -46,7 +46,7 @@ from gearbox.job import (
 )
 from gearbox.rules import answers
 from gearbox.rules.bundle import Item
-from gearbox.steps import bundles, controls, life, pruning, recurring
+from gearbox.steps import bundles, controls, life, orphans, pruning, recurring
 from gearbox.store import Moment, Result, Step, open_store
 from gearbox.store.rows import listed
 
@@ -206,7 +206,7 @@ class Jobs(RuleBasedStateMachine):
     def connection_lost(self, pick: int) -> None:
         job = self.job(pick)
         if job is not None:
-            self.run(partial(life.vanish, job.id, job.epoch, 5.0))
+            self.run(partial(orphans.vanish, job.id, job.epoch, 5.0))
 
     @rule(pick=picks)
     def worker_starts(self, pick: int) -> None:
@@ -267,7 +267,7 @@ class Jobs(RuleBasedStateMachine):
     def restart(self, grace: float) -> None:
         self.store.close()
         self.store = open_store(self.path)
-        self.run(partial(life.recover, grace, 0))
+        self.run(partial(orphans.recover, grace, 0))
         for id in self.ids():
             self.run(partial(life.look, id))
 

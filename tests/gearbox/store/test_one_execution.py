@@ -14,16 +14,16 @@ from typing import Any
 import pytest
 
 from gearbox.job import NewJob, NoWorker, Recheck, Reported, Status
-from gearbox.steps import life
+from gearbox.steps import life, orphans
 from gearbox.store import Moment, Result, Step, Store, open_store
 from gearbox.work.lease import PATIENCE
 
 NOW = 1_800_000_000.0
 
 LOSSES: dict[str, Callable[[int], Step]] = {
-    "its connection is lost": lambda id: partial(life.vanish, id, 1, 15.0),
+    "its connection is lost": lambda id: partial(orphans.vanish, id, 1, 15.0),
     "no worker is left": lambda id: partial(life.settle, id, 1, NoWorker()),
-    "the core is restarted": lambda id: partial(life.recover, 60.0, 0),
+    "the core is restarted": lambda id: partial(orphans.recover, 60.0, 0),
     "it runs too long": lambda id: life.due,  # by its timeout of 4 s
 }
 

@@ -1,0 +1,103 @@
+"""Attempts that nobody watches any more: their core died, or it lost the connection to their Gearman server.
+
+Where the attempt's server can still be asked, it decides: an attempt that a worker has goes on, and is asked about
+again until its result comes. One that waits in the server's queue without a client never starts (gearmand drops it when
+it would be handed out), so it counts as never run. One that the server does not know has ended, or was forgotten by a
+restart: its worker has a while to bring the result. An attempt is never taken up by submitting its unique again, for
+then gearmand may join the new job to the dropped one.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from gearbox import rules
+from gearbox.errors import Code, RpcError
+from gearbox.job import Action, Ended, Job, NoWorker, Seen, Status
+from gearbox.rules import attempts
+from gearbox.steps.life import DUE_LIMIT, react, vanished, workers_of
+from gearbox.store import Moment, Result, Tx
+
+__all__ = ["Adopted", "Orphan", "fail", "recover", "see", "strand", "vanish"]
+
+
+@attrs.frozen
+class Orphan:
+    """A job whose current attempt has to be asked about at its Gearman server."""
+
+    job: Job
+    server: str
+
+
+@attrs.frozen
+class Adopted:
+    """What `recover` has taken over."""
+
+    orphans: list[Orphan]
+    above: int | None  # go on above this id; None at the end
+
+
+def recover(grace: float, above: int, tx: Tx, moment: Moment) -> Result:
+    """Take over what an earlier process left as running. The value is `Adopted`.
+
+    An attempt at a broker that ended with its core is ready again at once, if no worker had asked leave to start it;
+    otherwise its worker has `grace` seconds to come back. The others are to be asked about.
+    """
+    ids = tx.ids((Status.RUNNING, Status.ALMOST_DONE, Status.MISSING), above, DUE_LIMIT)
+    orphans: list[Orphan] = []
+    actions: list[Action] = []
+    for job in tx.jobs(ids):
+        attempt = tx.attempt(job.id, job.epoch)
+        server = None if attempt is None or job.method == rules.NOOPWAIT else attempt.server
+        if server is not None and job.status is not Status.ALMOST_DONE:
+            orphans.append(Orphan(job, server))
+        if server is None or job.status is not Status.RUNNING:
+            actions += react(tx, moment, job, vanished(tx, job, grace))
+        else:
+            tx.apply(job, attempts.adopt(moment.owner, moment.now), moment.now, moment.owner)
+    return Result(Adopted(orphans, ids[-1] if len(ids) == DUE_LIMIT else None), actions)
+
+
+def see(id: int, epoch: int, tx: Tx, moment: Moment) -> Result:
+    """Gearman says that a worker has the attempt. The value tells whether to ask again."""
+    job = tx.job(id)
+    if job is None or job.epoch != epoch or job.status not in (Status.RUNNING, Status.MISSING):
+        return Result(False)
+    return Result(True, react(tx, moment, job, Seen()))
+
+
+def vanish(id: int, epoch: int, grace: float, tx: Tx, moment: Moment) -> Result:
+    """The connection that watched an attempt is lost: if it was never started it is ready again, else missing."""
+    job = tx.job(id)
+    if job is None or job.epoch != epoch:
+        return Result()
+    return Result(actions=react(tx, moment, job, vanished(tx, job, grace)))
+
+
+def strand(id: int, epoch: int, tx: Tx, moment: Moment) -> Result:
+    """The attempt waits at a Gearman server that has no worker for it.
+
+    The value is True if it goes to another server that has; then the first one should forget it.
+    """
+    job = tx.job(id)
+    if job is None or job.epoch != epoch:
+        return Result(False)
+    if workers_of(tx, moment, job)[0] == 0:
+        return Result(False, react(tx, moment, job, NoWorker()))
+    return Result(True, react(tx, moment, job, vanished(tx, job, attempts.MISSING_GRACE)))
+
+
+def fail(id: int, epoch: int, grace: float, tx: Tx, moment: Moment) -> Result:
+    """WORK_FAIL, which says nothing: the worker gave up, or gearmand did after a loss (`--job-retries`).
+
+    A worker that had asked leave to start would have told us more. It may still run the attempt, cut off from its
+    server: it has `grace` seconds to come back.
+    """
+    job = tx.job(id)
+    if job is None or job.epoch != epoch:
+        return Result()
+    event = vanished(tx, job, grace)
+    if event.was_started:
+        return Result(actions=react(tx, moment, job, event))
+    error = RpcError(int(Code.WORKER_FAILED), "the worker failed").as_json()
+    return Result(actions=react(tx, moment, job, Ended(error)))
