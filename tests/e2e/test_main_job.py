@@ -87,7 +87,7 @@ def test_every_tool_works_as_the_readme_says(gearbox: Any) -> None:
 def test_dates_priorities_retries_and_dependencies_from_the_command_line(gearbox: Any) -> None:
     gearbox.core()
     gearbox.worker("-q", "-I", "append", "a::echo", "echo")
-    later = int(gearbox.client("queue", "-q", "--after", "in 8 seconds", "a::echo", "later").stdout)
+    later = int(gearbox.client("queue", "-q", "--after", "in 12 seconds", "a::echo", "later").stdout)
     never = int(gearbox.client("queue", "-q", "--after", "tomorrow 9:00", "a::echo", "tomorrow").stdout)
     child = int(gearbox.client("queue", "-q", "--after-job", str(later), "-P", "high", "a::echo", "child").stdout)
     rows = {row["id"]: row["status"] for row in json.loads(gearbox.client("status", "-q", "-O", "json").stdout)}
