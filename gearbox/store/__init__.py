@@ -1,9 +1,11 @@
 """Where jobs are kept. The interface; blocking code, called from one thread at a time.
 
 A caller gives a batch of steps. Each step is a function of the open transaction and of the moment; it reads, asks the
-rules, writes, and returns what is to be done once its writes are durable. Every step has a savepoint of its own, so one
-that raises leaves no trace and does not touch its neighbours; the batch commits once, and `run_batch` returns only
-after that commit is on the disk.
+rules, changes jobs, and returns what is to be done once that is durable. A step that raises leaves no trace and does
+not touch its neighbours; the batch is written and commits once, and `run_batch` returns only after that commit is on
+the disk.
+
+What a job's end means for those that depend on it is asked once for all jobs that ended in a batch.
 """
 
 from __future__ import annotations
@@ -70,9 +72,10 @@ Step = Callable[["Tx", Moment], Result]
 
 @attrs.frozen
 class Batch:
-    """One outcome for each step, in order: its `Result`, or the exception that it raised."""
+    """One outcome for each step, in order: its `Result`, or the exception that it raised; and what follows from all."""
 
     outcomes: Sequence[Result | Exception]
+    actions: Sequence[Action] = ()
     next_at: float = inf  # the earliest `next_at` of all jobs and recurring entries
 
 
@@ -183,8 +186,8 @@ class Tx(Protocol):
     def waits_for(self, id: int, other: int) -> bool:
         """Whether the job `id` can run only after `other`, by any path of after_id and before_id."""
 
-    def dependents(self, id: int) -> tuple[int, ...]:
-        """Who may move when the job ends: children and pool targets of it and of its duplicates, not started yet."""
+    def dependents(self, ids: Sequence[int]) -> list[int]:
+        """Who may move when these jobs end: children and pool targets of them and their duplicates, not started yet."""
 
     def unfinished(self, id: int, limit: int) -> list[int]:
         """Members of the job's pool that have not ended."""

@@ -36,7 +36,6 @@ SELECT_HELD = """
 SELECT held, id FROM gearbox_jobs
 WHERE method_name = :method AND held IS NOT NULL AND (held, id) > (:rank, :id) ORDER BY held, id LIMIT :limit
 """
-HOLD = "UPDATE gearbox_jobs SET held = :rank WHERE id = :id AND status = 'ready' AND epoch = :epoch"
 SELECT_ALL_COUNTS = "SELECT method_name, status, jobs FROM gearbox_counts WHERE jobs > 0 ORDER BY method_name, status"
 
 
@@ -49,7 +48,7 @@ class Controls(Reading):
         """Read them anew: at the start, and when a transaction that changed them was rolled back."""
         self.is_control_changed = False
         self._controls.clear()
-        for method, is_paused, concurrency in self._execute(SELECT_CONTROLS, {}).fetchall():
+        for method, is_paused, concurrency in self._connection.execute(SELECT_CONTROLS, {}).fetchall():
             self._controls[method] = Control(bool(is_paused), concurrency)
 
     def control(self, method: str) -> Control | None:
@@ -60,14 +59,13 @@ class Controls(Reading):
 
     def set_control(self, method: str, control: Control, now: float, who: str) -> None:
         row = {"method": method, "is_paused": control.is_paused, "concurrency": control.concurrency}
-        self._execute(SET_CONTROL, row | {"now": micros(now), "who": who})
+        self._change(SET_CONTROL, row | {"now": micros(now), "who": who})
         self._controls[method] = control
         self.is_control_changed = True
 
     def active(self, method: str) -> int:
         (stored,) = self._execute(SELECT_ACTIVE, {"method": method}).fetchone()
-        fresh = sum(rollup.counts[method, status] for rollup in (self.batch, self.rollup) for status in ACTIVE)
-        return int(stored) + fresh
+        return int(stored) + self.changes.gained(method, ACTIVE)
 
     def ahead(self, job: Job, limit: int) -> int:
         row = {"method": job.method, "rank": RANKS[job.priority], "id": job.id, "limit": limit}
@@ -78,7 +76,7 @@ class Controls(Reading):
         return [(rank, id) for rank, id in self._execute(SELECT_HELD, row).fetchall()]
 
     def hold(self, job: Job) -> None:
-        self._execute(HOLD, {"rank": RANKS[job.priority], "id": job.id, "epoch": job.epoch})
+        self.alter(job, {"held": RANKS[job.priority]})
 
     def counts(self) -> dict[str, dict[Status, int]]:
         counts: dict[str, dict[Status, int]] = {}

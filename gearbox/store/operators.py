@@ -10,10 +10,6 @@ from gearbox.store.rows import micros
 
 __all__ = ["Operators"]
 
-SET_PRIORITY = """
-UPDATE gearbox_jobs SET priority = :priority, held = :held, updated = :now
-WHERE id = :id AND status = :status AND epoch = :epoch
-"""
 INSERT_DEED = """
 INSERT INTO gearbox_actions (at, who, action, target, reason, jobs)
 VALUES (:at, :who, :action, :target, :reason, :jobs)
@@ -29,12 +25,11 @@ class Operators(Reading):
 
     def set_priority(self, job: Job, priority: Priority, now: float) -> None:
         held = None if job.held is None else RANKS[priority]
-        row = {"id": job.id, "status": job.status.value, "epoch": job.epoch, "held": held, "now": micros(now)}
-        self._execute(SET_PRIORITY, row | {"priority": priority.value})
+        self.alter(job, {"priority": priority, "held": held, "updated": now})
 
     def record(self, deed: Deed) -> None:
         row = {"at": micros(deed.at), "who": deed.who, "action": deed.action, "target": deed.target}
-        self._execute(INSERT_DEED, row | {"reason": deed.reason, "jobs": deed.jobs})
+        self._change(INSERT_DEED, row | {"reason": deed.reason, "jobs": deed.jobs})
 
     def deeds(self, below: int | None, limit: int) -> list[Deed]:
         rows = self._execute(SELECT_DEEDS, {"below": below or EVERYTHING, "limit": limit}).fetchall()

@@ -56,6 +56,7 @@ class Pruning(Reading):
             _, status, completed, is_free = self._execute(SELECT_OLD, {"id": id}).fetchone()
             oldest = before.get(STATUSES[status])
             if is_free and oldest is not None and completed is not None and completed <= (micros(oldest) or 0):
-                self._execute(DELETE_JOB, {"id": id})
+                self._change(DELETE_JOB, {"id": id})
+                self.changes.jobs.pop(id, None)
                 pruned += 1
         return pruned, ids[-1] if len(ids) == limit else None

@@ -5,18 +5,18 @@ Statements are written once, with `:name` parameters; a dialect gives `execute` 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from gearbox.job import ACTIVE, CURRENT, FAILED, TERMINAL, Attempt, Control, Facts, Job, Pool, Status
+from gearbox.job import ACTIVE, CURRENT, FAILED, TERMINAL, Action, Attempt, Control, Facts, Job, Pool, Recheck, Status
 from gearbox.store import Audit, Node
-from gearbox.store.rollups import Bucket, Rollup, summary
+from gearbox.store.rollups import Bucket, summary
 from gearbox.store.rows import JOB, STATUSES, attempt_of, iso, job_of, listed, micros
+from gearbox.store.writing import Connection, Writing
 
-__all__ = ["Execute", "Reading"]
+__all__ = ["Reading"]
 
-Execute = Callable[[str, Mapping[str, Any]], Any]  # returns a DB-API cursor
-
+PORTION = 256  # ids in one statement; every database takes that many parameters
 WALK_LIMIT = 10_000  # nodes of the graph that a search for a cycle looks at
 CHAIN_LIMIT = 1_000  # duplicates of duplicates; each was active once, so this is never reached
 
@@ -59,7 +59,8 @@ UNION SELECT id FROM gearbox_jobs WHERE before_id = :id
 """
 SELECT_DEPENDENTS = """
 WITH RECURSIVE same (id) AS (
-    SELECT CAST(:id AS INTEGER) UNION SELECT j.id FROM gearbox_jobs j JOIN same ON j.see_other = same.id
+    SELECT id FROM gearbox_jobs WHERE id IN (%s)
+    UNION SELECT j.id FROM gearbox_jobs j JOIN same ON j.see_other = same.id
 )
 SELECT j.id FROM same JOIN gearbox_jobs j ON j.after_id = same.id WHERE j.status IN ('ready', 'waiting')
 UNION SELECT t.id FROM same JOIN gearbox_jobs j ON j.id = same.id JOIN gearbox_jobs t ON t.id = j.before_id
@@ -105,20 +106,27 @@ SELECT measure, jobs, total, squares FROM gearbox_measures WHERE method_name = :
 """
 
 
-class Reading:
-    """The half of `store.Tx` that changes nothing."""
+class Reading(Writing):
+    """The part of `store.Tx` that changes nothing."""
 
-    def __init__(self, execute: Execute, controls: dict[str, Control]) -> None:
-        self._execute = execute
+    def __init__(self, connection: Connection, controls: dict[str, Control]) -> None:
+        super().__init__(connection)
         self._controls = controls  # by method; the store keeps them, for they are asked for with every claim
-        self.rollup = Rollup()  # what the current step adds to the statistics
-        self.batch = Rollup()  # what the steps before it added
 
     def job(self, id: int) -> Job | None:
-        return self._one(SELECT_JOB, {"id": id})
+        job = self.changes.jobs.get(id)
+        if job is None:
+            row = self._connection.execute(SELECT_JOB, {"id": id}).fetchone()
+            if row is not None:
+                job = self.changes.jobs[id] = job_of(row)
+        return job
 
     def job_of_token(self, submit_token: str) -> Job | None:
-        return self._one(SELECT_JOB_OF_TOKEN, {"submit_token": submit_token})
+        id = self.changes.tokens.get(submit_token)
+        if id is not None:
+            return self.job(id)
+        row = self._connection.execute(SELECT_JOB_OF_TOKEN, {"submit_token": submit_token}).fetchone()
+        return None if row is None else job_of(row)
 
     def _one(self, statement: str, values: Mapping[str, Any]) -> Job | None:
         row = self._execute(statement, values).fetchone()
@@ -190,8 +198,17 @@ class Reading:
         rows = self._execute(SELECT_NEIGHBOURS, {"id": id, "limit": limit}).fetchall()
         return [Node(row[0], row[1], STATUSES[row[2]], *row[3:]) for row in rows]
 
-    def dependents(self, id: int) -> tuple[int, ...]:
-        return tuple(row[0] for row in self._execute(SELECT_DEPENDENTS, {"id": id}).fetchall())
+    def follow(self) -> list[Action]:
+        """What has to be looked at because of all that ended in this transaction."""
+        ended = [job.id for was, job, _ in self.changes.moves if was is not None and job.status in TERMINAL]
+        dependents = self.dependents(ended)
+        return [Recheck(tuple(dependents))] if dependents else []
+
+    def dependents(self, ids: Sequence[int]) -> list[int]:
+        found: dict[int, None] = {}
+        for some in _portions(ids):
+            found |= {id: None for (id,) in self._execute(SELECT_DEPENDENTS % _names(some), some).fetchall()}
+        return list(found)
 
     def attempt(self, id: int, epoch: int) -> Attempt | None:
         row = self._execute(SELECT_ATTEMPTS + " AND epoch = :epoch", {"id": id, "epoch": epoch}).fetchone()
@@ -224,10 +241,9 @@ class Reading:
 
     def jobs(self, ids: Sequence[int]) -> list[Job]:
         found: dict[int, Job] = {}
-        for start in range(0, len(ids), 500):  # every database takes that many parameters
-            part = {f"id{n}": id for n, id in enumerate(ids[start : start + 500])}
-            statement = SELECT_JOBS % ", ".join(f":{name}" for name in part)
-            found |= {row[0]: job_of(row) for row in self._execute(statement, part).fetchall()}
+        for some in _portions(ids):
+            rows = self._execute(SELECT_JOBS % _names(some), some).fetchall()
+            found |= {row[0]: job_of(row) for row in rows}
         return [found[id] for id in sorted(found)]
 
     def current(self, limit: int) -> list[Job]:
@@ -245,3 +261,15 @@ class Reading:
             measures.setdefault(measure, []).append(Bucket(int(jobs), total, squares))
         times = (iso(span[0] / 1e6), iso(span[1] / 1e6)) if span else (None, None)
         return summary(states, times, measures)
+
+
+def _portions(ids: Sequence[int]) -> Iterator[dict[str, int]]:
+    """The ids as parameters, by powers of two with repetitions: so few statements are few to prepare."""
+    for start in range(0, len(ids), PORTION):
+        some = ids[start : start + PORTION]
+        size = 1 << (len(some) - 1).bit_length()
+        yield {f"id{n}": some[min(n, len(some) - 1)] for n in range(size)}
+
+
+def _names(parameters: Iterable[str]) -> str:
+    return ", ".join(f":{name}" for name in parameters)

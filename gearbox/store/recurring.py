@@ -47,10 +47,10 @@ class Recurring(Reading):
         row = attrs.asdict(schedule) | {"overlap": schedule.overlap.value, "missed": schedule.missed.value}
         for name in ("created", "next_at", "last_at"):
             row[name] = micros(row[name])
-        self._execute(PUT_SCHEDULE, row)
+        self._change(PUT_SCHEDULE, row)
 
     def drop_schedule(self, name: str) -> bool:
-        return bool(self._execute(DELETE_SCHEDULE, {"name": name}).rowcount)
+        return bool(self._change(DELETE_SCHEDULE, {"name": name}).rowcount)
 
 
 def _schedule(row: Sequence[Any]) -> Schedule:

@@ -35,11 +35,6 @@ class Bucket:
         self.total += value
         self.squares += value * value
 
-    def merge(self, other: Bucket) -> None:
-        self.jobs += other.jobs
-        self.total += other.total
-        self.squares += other.squares
-
 
 def bucket_of(seconds: float) -> int:
     """The number of the histogram's bucket.
@@ -87,15 +82,6 @@ class Rollup:
 
     def _sample(self, method: str, measure: str, bucket: int, value: float) -> None:
         self.measures.setdefault((method, measure, bucket), Bucket()).add(value)
-
-    def merge(self, other: Rollup) -> None:
-        for key, jobs in other.counts.items():
-            self.counts[key] += jobs
-        for name, bucket in other.measures.items():
-            self.measures.setdefault(name, Bucket()).merge(bucket)
-        for method, (earliest, latest) in other.seen.items():
-            first, last = self.seen.get(method, (earliest, latest))
-            self.seen[method] = min(first, earliest), max(last, latest)
 
 
 def summary(

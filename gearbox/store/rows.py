@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from enum import Enum
 from typing import Any
 
 import attrs
 
 from gearbox.job import Attempt, Backoff, Job, Outcome, Priority, Status
 
-__all__ = ["COLUMNS", "JOB", "STATUSES", "attempt_of", "iso", "job_of", "listed", "micros", "seconds", "value_of"]
+__all__ = ["COLUMNS", "JOB", "STATUSES", "attempt_of", "iso", "job_of", "listed", "micros", "row_of", "seconds"]
 
 # The fields of `Job` in the order of its definition, and their columns (the original's, where it has them).
 COLUMNS = {
@@ -57,6 +56,7 @@ TIMES = {
     "created", "updated", "after_date", "completed", "progress_at", "ready_at", "claimed_at", "next_at", "expires",
     "opens_at", "lease_at", "stops_at",
 }  # fmt: skip
+ENUMS = {"priority", "status", "backoff"}
 assert list(COLUMNS) == [field.name for field in attrs.fields(Job)]
 
 JOB = ", ".join(f"j.{column}" for column in COLUMNS.values())
@@ -95,28 +95,36 @@ def micros(at: float | None) -> int | None:
     return None if at is None else round(at * 1e6)
 
 
-def value_of(name: str, value: Any) -> Any:
-    if name in TIMES:
-        return micros(value)
-    return value.value if isinstance(value, Enum) else value
-
-
 def seconds(at: int | None) -> float | None:
     return None if at is None else at / 1e6
 
 
 def job_of(row: Sequence[Any]) -> Job:
-    (id, method, arguments, priority, created, updated, status, dedupe, has_dedupe, after_date, after_id, before_id,
-     completed, retries, max_retries, retry_delay, progress, progress_at, result_data, owner, ready_at, claimed_at,
-     see_other, epoch, next_at, released, events, backoff, retry_delay_max, timeout, expires, opens_at, lease_at,
-     stops_at, held, retry_of, schedule) = row  # fmt: skip
-    return Job(
-        id, method, arguments, PRIORITIES[priority], created / 1e6, updated / 1e6, STATUSES[status], dedupe,
-        bool(has_dedupe), seconds(after_date), after_id, before_id, seconds(completed), retries, max_retries,
-        retry_delay, progress, seconds(progress_at), result_data, owner, seconds(ready_at), seconds(claimed_at),
-        see_other, epoch, seconds(next_at), bool(released), events, BACKOFFS[backoff], retry_delay_max, timeout,
-        seconds(expires), seconds(opens_at), seconds(lease_at), seconds(stops_at), held, retry_of, schedule,
-    )  # fmt: skip
+    """A row with the columns `JOB`."""
+    fields = dict(zip(COLUMNS, row, strict=True))
+    for name in TIMES:
+        if fields[name] is not None:
+            fields[name] /= 1e6
+    fields["priority"] = PRIORITIES[fields["priority"]]
+    fields["status"] = STATUSES[fields["status"]]
+    fields["backoff"] = BACKOFFS[fields["backoff"]]
+    fields["has_dedupe"] = bool(fields["has_dedupe"])
+    fields["released"] = bool(fields["released"])
+    return Job.of(fields)
+
+
+def row_of(job: Job, names: Iterable[str] = COLUMNS) -> list[Any]:
+    """These fields of a job as they stand in the columns."""
+    fields = job.__dict__
+    row = []
+    for name in names:
+        value = fields[name]
+        if name in TIMES:
+            value = None if value is None else round(value * 1e6)
+        elif name in ENUMS:
+            value = value.value
+        row.append(value)
+    return row
 
 
 def attempt_of(row: Sequence[Any]) -> Attempt:

@@ -12,7 +12,7 @@ import os
 import re
 import secrets
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from math import inf
 from pathlib import Path
@@ -21,7 +21,6 @@ from typing import IO, Any
 from gearbox.errors import GearboxError, StoreBusy, StoreError, StoreFull
 from gearbox.job import Control
 from gearbox.store import Batch, Moment, Result, Step
-from gearbox.store.rollups import Rollup
 from gearbox.store.sql import SqlTx
 
 __all__ = ["SqliteStore"]
@@ -64,7 +63,10 @@ class SqliteStore:
             "INSERT INTO gearbox_meta (name, value) VALUES ('database', ?) ON CONFLICT (name) DO NOTHING",
             (secrets.token_hex(4),),
         )
-        SqlTx(self._execute, self._controls).load_controls()
+        SqlTx(self, self._controls).load_controls()
+        self._last_id: int = execute(
+            "SELECT COALESCE(MAX(seq), 0) FROM sqlite_sequence WHERE name = 'gearbox_jobs'"
+        ).fetchone()[0]
         self.database: str = execute("SELECT value FROM gearbox_meta WHERE name = 'database'").fetchone()[0]
 
     def close(self) -> None:
@@ -72,12 +74,20 @@ class SqliteStore:
         self._lock.close()
 
     def run_batch(self, steps: Sequence[Step], moment: Moment) -> Batch:
+        try:
+            return self._run_batch(steps, moment, _undo_in_memory)
+        except _Entangled:
+            return self._run_batch(steps, moment, _undo_by_savepoint)
+
+    def _run_batch(self, steps: Sequence[Step], moment: Moment, run: Callable[..., Result | Exception]) -> Batch:
         connection = self._connection
-        tx = SqlTx(self._execute, self._controls)
+        tx = SqlTx(self, self._controls)
         try:
             connection.execute("BEGIN IMMEDIATE")
-            outcomes = [self._run(step, tx, moment) for step in steps]
-            tx.flush(tx.batch)
+            connection.execute("PRAGMA defer_foreign_keys = ON")  # rows are not written in the order of their making
+            outcomes = [run(step, tx, moment, connection) for step in steps]
+            tx.flush()
+            follow = tx.follow()
             next_at = tx.next_at()
             connection.execute("COMMIT")
         except sqlite3.Error as error:
@@ -86,29 +96,20 @@ class SqliteStore:
         except BaseException:
             self._roll_back(tx)
             raise
-        return Batch(outcomes, inf if next_at is None else next_at)
+        return Batch(outcomes, follow, inf if next_at is None else next_at)
 
-    def _execute(self, statement: str, values: Mapping[str, Any]) -> sqlite3.Cursor:
+    def execute(self, statement: str, values: Mapping[str, Any]) -> sqlite3.Cursor:
+        """Run a statement in the transaction that is open."""
         return self._connection.execute(statement, values)
 
-    def _run(self, step: Step, tx: SqlTx, moment: Moment) -> Result | Exception:
-        """One step within its savepoint. Errors of the database are the batch's, all others the step's own."""
-        execute = self._connection.execute
-        execute("SAVEPOINT step")
-        tx.rollup = Rollup()
-        try:
-            result = step(tx, moment)
-        except (sqlite3.Error, StoreBusy):
-            raise
-        except Exception as error:
-            execute("ROLLBACK TO step")
-            execute("RELEASE step")
-            if tx.is_control_changed:
-                tx.load_controls()
-            return error
-        execute("RELEASE step")
-        tx.batch.merge(tx.rollup)
-        return result
+    def execute_many(self, statement: str, rows: Sequence[Sequence[Any]]) -> int:
+        """Run it for each row of parameters; how many rows of the table matched."""
+        return self._connection.executemany(statement, rows).rowcount
+
+    def new_id(self) -> int:
+        """The next id: nobody else writes to the file, so nobody else has to be asked."""
+        self._last_id += 1
+        return self._last_id
 
     def _roll_back(self, tx: SqlTx) -> None:
         # SQLite has rolled back by itself after some errors (a full disk): asking again would be another error.
@@ -116,6 +117,45 @@ class SqliteStore:
             self._connection.execute("ROLLBACK")
         if tx.is_control_changed:
             tx.load_controls()
+
+
+class _Entangled(Exception):
+    """A step failed of which something is written already, together with what others did: all have to be run again."""
+
+
+def _undo_in_memory(step: Step, tx: SqlTx, moment: Moment, _: sqlite3.Connection) -> Result | Exception:
+    """One step. Errors of the database are the batch's, all others the step's own."""
+    tx.changes.begin()
+    try:
+        return step(tx, moment)
+    except (sqlite3.Error, StoreBusy):
+        raise
+    except Exception as error:
+        if tx.changes.is_mixed:
+            raise _Entangled from error
+        tx.changes.undo()
+        return error
+
+
+def _undo_by_savepoint(step: Step, tx: SqlTx, moment: Moment, connection: sqlite3.Connection) -> Result | Exception:
+    """The same, with a savepoint for what the step writes."""
+    tx.changes.begin()
+    connection.execute("SAVEPOINT step")
+    try:
+        result = step(tx, moment)
+        tx.write()
+    except (sqlite3.Error, StoreBusy):
+        raise
+    except Exception as error:
+        connection.execute("ROLLBACK TO step")
+        connection.execute("RELEASE step")
+        tx.changes.undo()
+        tx.changes.forget()
+        if tx.is_control_changed:
+            tx.load_controls()
+        return error
+    connection.execute("RELEASE step")
+    return result
 
 
 def migrate(connection: sqlite3.Connection, path: str) -> None:

@@ -18,10 +18,11 @@ def moment(now: float = NOW, workers: dict[str, int] | None = WORKERS) -> Moment
 
 
 def run(store: Store, step: Any, now: float = NOW, workers: dict[str, int] | None = WORKERS) -> Result:
-    (outcome,) = store.run_batch([step], moment(now, workers)).outcomes
+    batch = store.run_batch([step], moment(now, workers))
+    (outcome,) = batch.outcomes
     if isinstance(outcome, Exception):
         raise outcome
-    return outcome
+    return Result(outcome.value, [*outcome.actions, *batch.actions]) if batch.actions else outcome
 
 
 def queue(store: Store, now: float = NOW, workers: dict[str, int] | None = WORKERS, **fields: Any) -> Result:

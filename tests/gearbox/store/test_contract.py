@@ -11,7 +11,8 @@ import pytest
 from store_stage import NOW, complete, fail, looked_at, moment, queue, read, run, status
 
 from gearbox.errors import RpcError, StoreBusy, StoreError, StoreFull
-from gearbox.job import Ended, NewJob, Outcome, Reported, Start, Status, Tell, Transition
+from gearbox.job import Control, Ended, NewJob, Outcome, Reported, Start, Status, Tell, Transition
+from gearbox.steps import controls as controls_of
 from gearbox.steps import life, orphans
 from gearbox.store import Moment, Result, Store, Tx, controls, open_store, pruning, reading, recurring
 
@@ -72,6 +73,36 @@ def test_a_step_that_raises_leaves_no_trace_and_spares_its_neighbours(store: Sto
     assert isinstance(third, Result)
     assert [job.method for job in read(store, lambda tx: tx.current(10))] == ["a::b", "a::b"]
     assert read(store, lambda tx: tx.stats("x::lost"))["totalRuns"] == 0
+
+
+def test_a_step_that_raises_after_its_changes_were_written_leaves_no_trace_either(store: Store) -> None:
+    def broken(tx: Tx, moment: Moment) -> Result:
+        job = tx.insert(NewJob("a::b", submit_token="t"), Status.READY, moment.now, "core")
+        assert next(one.id for one in tx.current(10)) == job.id  # which has it written
+        tx.set_control("a::b", Control(is_paused=True), moment.now, "core")
+        raise RpcError(400, "no")
+
+    good = partial(life.queue, NewJob("a::b"))
+    limited = partial(controls_of.control, "a::b", {"concurrency": 2})
+    first, _, second, third = store.run_batch([good, broken, limited, good], moment()).outcomes
+    assert isinstance(second, Result)
+    assert second.value == Control(concurrency=2)
+    assert isinstance(first, Result)
+    assert isinstance(third, Result)
+    assert [job.id for job in read(store, lambda tx: tx.current(10))] == [third.value, first.value]
+    assert read(store, lambda tx: tx.job_of_token("t")) is None
+    assert read(store, lambda tx: tx.stats("a::b"))["states"] == {"running": 2}
+    assert [event.seq for event in read(store, lambda tx: tx.audit(third.value))] == [1, 2]
+
+
+def test_a_job_that_is_queued_changed_and_cancelled_in_one_batch_has_its_whole_story(store: Store) -> None:
+    id = queue(store).value + 1
+    steps = [partial(life.queue, NewJob("a::b")), partial(life.job_start, id, 1, "w"), partial(life.cancel, id, None)]
+    batch = store.run_batch(steps, moment())
+    assert [outcome.value for outcome in batch.outcomes if isinstance(outcome, Result)] == [id, True, True]
+    assert [event.status.value for event in read(store, lambda tx: tx.audit(id))] == ["ready", "running", "invalid"]
+    (attempt,) = read(store, lambda tx: tx.attempts(id))
+    assert (attempt.worker, attempt.started_at, attempt.outcome) == ("w", NOW, Outcome.CANCELLED)
 
 
 def test_apply_is_compare_and_swap(store: Store) -> None:
@@ -419,7 +450,12 @@ VALUES = ["id", "now", "limit", "status", "above", "dedupe", "submit_token", "me
 @pytest.mark.parametrize(("statement", "index"), PLANS)
 def test_no_statement_scans_the_table(tmp_path: Path, statement: str, index: str) -> None:
     store = open_store(str(tmp_path / "jobs.db"))
-    plan = [row[3] for row in store._connection.execute(f"EXPLAIN QUERY PLAN {statement}", dict.fromkeys(VALUES, 1))]  # type: ignore[attr-defined]
+    plan = [
+        row[3]
+        for row in store._connection.execute(
+            f"EXPLAIN QUERY PLAN {statement.replace('%s', ':id')}", dict.fromkeys(VALUES, 1)
+        )
+    ]  # type: ignore[attr-defined]
     store.close()
     assert any(index in line for line in plan), plan
     assert not any(line.startswith("SCAN gearbox") and "INDEX" not in line for line in plan), plan

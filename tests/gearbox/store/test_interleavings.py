@@ -21,11 +21,12 @@ FAILED = Reported(Status.ERRORED, '"no"')
 
 def at_once(store: Store, *steps: Step) -> list[Any]:
     """Steps of one transaction, and all that follows from them."""
-    outcomes = store.run_batch(list(steps), moment()).outcomes
-    for outcome in outcomes:
+    batch = store.run_batch(list(steps), moment())
+    for outcome in batch.outcomes:
         if isinstance(outcome, Result):
             looked_at(store, outcome)
-    return list(outcomes)
+    looked_at(store, Result(actions=batch.actions))
+    return list(batch.outcomes)
 
 
 def events(store: Store, id: int, to: Status) -> int:

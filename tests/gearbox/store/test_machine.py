@@ -84,11 +84,12 @@ class Jobs(RuleBasedStateMachine):
     def run(self, step: Step) -> Any:
         """Run a step and all that follows from it; its value, or None for an RpcError."""
         paused = {method for method, control in self._controls().items() if control.is_paused}
-        (outcome,) = self.store.run_batch([step], self._moment()).outcomes
+        batch = self.store.run_batch([step], self._moment())
+        (outcome,) = batch.outcomes
         if isinstance(outcome, RpcError):
             return None
         assert isinstance(outcome, Result), outcome
-        todo = deque(outcome.actions)
+        todo = deque([*outcome.actions, *batch.actions])
         for _ in range(10_000):
             if not todo:
                 return outcome.value
@@ -107,9 +108,11 @@ class Jobs(RuleBasedStateMachine):
                     follow = [partial(controls.release, method, above)]
                 case Fire(name):
                     follow = [partial(recurring.fire, name)]
-            for result in self.store.run_batch(list(follow), self._moment()).outcomes:
+            batch = self.store.run_batch(list(follow), self._moment())
+            for result in batch.outcomes:
                 assert isinstance(result, Result), result
                 todo += result.actions
+            todo += batch.actions
         raise AssertionError("no end of what follows")
 
     def _moment(self) -> Moment:

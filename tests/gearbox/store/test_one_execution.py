@@ -30,9 +30,10 @@ LOSSES: dict[str, Callable[[int], Step]] = {
 
 def run(store: Store, step: Step, now: float) -> Any:
     """A step, and the looks that follow from it."""
-    (outcome,) = store.run_batch([step], Moment(now, "core", since=0.0, workers={"a::b": 1})).outcomes
+    batch = store.run_batch([step], Moment(now, "core", since=0.0, workers={"a::b": 1}))
+    (outcome,) = batch.outcomes
     assert isinstance(outcome, Result), outcome
-    for action in outcome.actions:
+    for action in (*outcome.actions, *batch.actions):
         if isinstance(action, Recheck):
             for id in action.ids:
                 run(store, partial(life.look, id), now)
