@@ -54,7 +54,8 @@ class Crew:
         self._teller = teller
         self._nursery = nursery
         self._instance = instance
-        self._name = f"{socket.gethostname()}:{os.getpid()}"  # for people, in the audit
+        # Read by people, in the audit; the core takes it for the process, and a number may be given again.
+        self._name = f"{socket.gethostname()}:{os.getpid()}:{instance[-8:]}"
         self._reporter = Reporter(gearbox, nursery, teller)
         self._posts: dict[str, _Post] = {}
         self._retired: set[_Post] = set()

@@ -39,9 +39,11 @@ async def until(condition: Callable[[], Any]) -> None:
 
 
 @asynccontextmanager
-async def a_crew(address: str, *methods: Method) -> AsyncIterator[CommandCrew]:
+async def a_crew(address: str, *methods: Method, instance: str = "test") -> AsyncIterator[CommandCrew]:
     async with open_gearbox([address]) as gearbox, open_guard() as guard, trio.open_nursery() as nursery:
-        crew = CommandCrew([address], gearbox=gearbox, guard=guard, console=Console(), nursery=nursery, instance="test")
+        crew = CommandCrew(
+            [address], gearbox=gearbox, guard=guard, console=Console(), nursery=nursery, instance=instance
+        )
         crew.employ(methods)
         yield crew
         nursery.cancel_scope.cancel()
@@ -66,7 +68,7 @@ async def test_a_scheduled_job_is_answered_with_null_and_its_data_goes_to_the_co
         assert await submit(gearman.address, ECHO.name, data) == {"jsonrpc": "2.0", "id": "x-1", "result": None}
         await until(lambda: gearman.params_of("job_data"))
     assert gearman.calls == [
-        ("job_start", {"id": 7, "attempt": 2, "worker": f"{socket.gethostname()}:{os.getpid()}"}),
+        ("job_start", {"id": 7, "attempt": 2, "worker": f"{socket.gethostname()}:{os.getpid()}:test"}),
         ("job_data", {"id": 7, "attempt": 2, "status": "complete", "data": "x a $(id)\n"}),
     ]
     lines = capsys.readouterr().out.splitlines()
@@ -79,6 +81,17 @@ async def test_a_scheduled_job_is_answered_with_null_and_its_data_goes_to_the_co
         "<== Job ended successfully, sending output back",
         "<== Done with  a\\b::echo#u",
     ]
+
+
+async def test_processes_that_share_host_name_and_number_are_two_to_the_core(open_gearman: Any) -> None:
+    """As in containers, where everybody is number 1: the second one must not get the leave of the first."""
+    async with open_gearman(ACCEPTING) as gearman:
+        for instance in ("one", "two"):
+            async with a_crew(gearman.address, ECHO, instance=instance):
+                data = payload(ECHO.name, gearbox_id=7, gearbox_attempt=2)
+                await submit(gearman.address, ECHO.name, data)
+    names = [params["worker"] for params in gearman.params_of("job_start")]
+    assert len(set(names)) == 2
 
 
 async def test_a_failure_reaches_the_core_with_its_text(open_gearman: Any, capsys: pytest.CaptureFixture[str]) -> None:
