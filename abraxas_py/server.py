@@ -20,7 +20,7 @@ import selectors
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from math import inf
@@ -122,6 +122,7 @@ class Server:
         keepalive: Keepalive | None = None,
         handle_prefix: str = "",
         journal: Journal | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.limits = limits or Limits()
         self._rules = rules
@@ -145,6 +146,7 @@ class Server:
         self._nap = trio.CancelScope()  # what `serve` sleeps in
         self._is_draining = False
         self._is_stopped = False
+        self._wall = clock  # Unix seconds
         self._clock = inf, 0.0  # the loop's time and the wall's at the first look
 
     @property
@@ -152,7 +154,7 @@ class Server:
         """The server's clock: Unix seconds that never step back."""
         loop_at, wall_at = self._clock
         if loop_at == inf:
-            loop_at, wall_at = self._clock = trio.current_time(), time.time()
+            loop_at, wall_at = self._clock = trio.current_time(), self._wall()
         return wall_at + trio.current_time() - loop_at
 
     async def serve(

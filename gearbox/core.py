@@ -56,6 +56,7 @@ PRUNE_SWEEP = 3600.0  # s between deletions of old jobs
 PRUNE_PAUSE = 0.05  # s between their transactions: others come first
 
 Reply = Callable[[Any], None]  # a step's value, or an RpcError
+Hop = Callable[[Callable[[], Batch]], Awaitable[Batch]]  # runs what blocks, one call at a time
 
 
 @attrs.frozen
@@ -77,10 +78,19 @@ class _Work:
 
 
 class Core:
-    """The scheduler on `store` and `gearman`; `instance` is its id in owner columns and the audit."""
+    """The scheduler on `store` and `gearman`; `instance` is its id in owner columns and the audit.
+
+    `hop` runs the store's batches where they hold up nobody: in a thread, unless somebody knows better.
+    """
 
     def __init__(
-        self, store: Store, *, instance: str, clock: Callable[[], float] = time, retention: Retention | None = None
+        self,
+        store: Store,
+        *,
+        instance: str,
+        clock: Callable[[], float] = time,
+        retention: Retention | None = None,
+        hop: Hop | None = None,
     ) -> None:
         self._store = store
         self._gearman: Gearman  # given to `run`
@@ -100,7 +110,7 @@ class Core:
         self._failing_since: float | None = None  # the moment of the first batch that was not stored
         self._is_stopping = False
         self._not_due_before = inf  # of trio's clock: a row that cannot be handled must not become a hot loop
-        self._thread = trio.CapacityLimiter(1)
+        self._hop: Hop = hop or partial(trio.to_thread.run_sync, limiter=trio.CapacityLimiter(1))
 
     # --- coming in ---
 
@@ -255,9 +265,7 @@ class Core:
         for tries_left in reversed(range(BUSY_TRIES)):
             began = perf_counter()
             try:
-                done = await trio.to_thread.run_sync(
-                    self._store.run_batch, [work.step for work in batch], moment, limiter=self._thread
-                )
+                done = await self._hop(partial(self._store.run_batch, [work.step for work in batch], moment))
                 self.vitals.committed(perf_counter() - began, len(batch))
                 return done
             except StoreBusy:

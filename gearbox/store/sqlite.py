@@ -63,6 +63,11 @@ class SqliteStore:
             "INSERT INTO gearbox_meta (name, value) VALUES ('database', ?) ON CONFLICT (name) DO NOTHING",
             (secrets.token_hex(4),),
         )
+        self._load()
+
+    def _load(self) -> None:
+        """What a store keeps in memory of its rows."""
+        execute = self._connection.execute
         SqlTx(self, self._controls).load_controls()
         self._last_id: int = execute(
             "SELECT COALESCE(MAX(seq), 0) FROM sqlite_sequence WHERE name = 'gearbox_jobs'"
