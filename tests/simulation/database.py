@@ -1,0 +1,162 @@
+"""The database: the real SQLite store on a database in memory, run inline, with faults at every statement.
+
+The database outlives its processes: each start of a core makes a store of its own on it, with nothing in its memory.
+What a batch wrote is durable when COMMIT has run, whether or not the process lives to hear of it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import trio
+
+from gearbox.store import Batch
+from gearbox.store.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from tests.simulation.node import Node
+    from tests.simulation.world import World
+
+__all__ = ["Database", "Fault"]
+
+CODES = {
+    "busy": (sqlite3.SQLITE_BUSY, "database is locked"),
+    "full": (sqlite3.SQLITE_FULL, "database or disk is full"),
+    "error": (sqlite3.SQLITE_IOERR, "disk I/O error"),
+}
+
+
+@attrs.define
+class Fault:
+    """What goes wrong: an error at the statement after `after` more, and at all that follow until `until`.
+
+    `is_unheard`: COMMIT works, and its answer is lost.
+    """
+
+    error: str
+    after: int = 0
+    until: float = 0.0
+    is_unheard: bool = False
+
+
+class Database:
+    """The rows, and what is wrong with the disk."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.rows = sqlite3.connect(":memory:", isolation_level=None, cached_statements=512)
+        _template().backup(self.rows)
+        self.rows.execute("PRAGMA foreign_keys = ON")
+        self.faults: list[Fault] = []
+        self.latency = 0.0005  # s of a batch, about
+        self.touched: dict[int, None] = {}  # jobs that the open transaction changes
+        self._is_held = False
+
+    def open(self, node: Node) -> SqliteStore:
+        """The store of a process that starts."""
+        return Store(Guarded(self))
+
+    def hop(self, node: Node) -> Callable[[Callable[[], Batch]], Any]:
+        """How a core of this node runs a batch: after a while, and heard of after another while."""
+
+        async def run(call: Callable[[], Batch]) -> Batch:
+            await self._pass()
+            try:
+                if not node.is_up:
+                    await trio.sleep_forever()
+                return call()
+            finally:
+                self.touched.clear()
+                if node.is_up:
+                    await self._pass()
+
+        return run
+
+    async def _pass(self) -> None:
+        await trio.sleep(self.latency * self.world.chance.random())
+
+    def check(self, statement: str) -> None:
+        """Raise what is wrong now, before a statement runs."""
+        for fault in self.faults:
+            if fault.is_unheard:
+                continue
+            fault.after -= 1
+            if fault.after < 0:
+                if self.world.time() >= fault.until:
+                    self.faults.remove(fault)
+                self._fail(fault.error)
+
+    def commit(self) -> None:
+        """Commit for good; then look at what was written."""
+        self.rows.execute("COMMIT")
+        self.world.audit.committed(list(self.touched))
+        self.touched.clear()
+        for fault in self.faults:
+            if fault.is_unheard:
+                self.faults.remove(fault)
+                self.world.note("unheard")
+                self._fail(fault.error)
+
+    def _fail(self, error: str) -> None:
+        code, text = CODES[error]
+        self.world.note("store", error)
+        if error == "full" and self.rows.in_transaction:
+            self.rows.execute("ROLLBACK")  # as SQLite does by itself
+        problem = sqlite3.OperationalError(text)
+        problem.sqlite_errorcode = code
+        raise problem
+
+
+class Guarded:
+    """A connection of one process to the database, as `SqliteStore` uses it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @property
+    def in_transaction(self) -> bool:
+        return self._database.rows.in_transaction
+
+    def execute(self, statement: str, values: Any = ()) -> sqlite3.Cursor | None:
+        database = self._database
+        if statement != "ROLLBACK" and database.faults:
+            database.check(statement)
+        if statement == "COMMIT":
+            database.commit()
+            return None
+        if type(values) is dict:
+            id = values.get("where_id") or values.get("id")
+            if id is not None and statement.lstrip()[0] in "UI":
+                database.touched[id] = None
+        return database.rows.execute(statement, values)
+
+    def close(self) -> None:
+        """The process ends; the rows stay."""
+
+
+class Store(SqliteStore):
+    """The real one, but for the file."""
+
+    def __init__(self, connection: Guarded) -> None:
+        self.path = "jobs.db"
+        self._controls = {}
+        self._connection: Any = connection
+        self._load()
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+@cache
+def _template() -> sqlite3.Connection:
+    """An empty database with the newest schema."""
+    from gearbox.store.sqlite import migrate
+
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    migrate(connection, "jobs.db")
+    connection.execute("INSERT INTO gearbox_meta (name, value) VALUES ('database', 'simulate')")
+    return connection

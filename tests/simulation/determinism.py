@@ -1,0 +1,50 @@
+"""One seed, one run: all that would differ from run to run is taken away here, and nowhere else.
+
+trio shuffles what runs next, on purpose. With its switch for deterministic scheduling it orders a batch of tasks by
+their age and shuffles that by its own generator, which is seeded here. Neither has a public name, so both are asserted
+to be there. The module `random`, from which backoff and jitter draw, is seeded as well; the clock jumps, and no thread,
+socket or process may take part, since none of them is held by that clock.
+
+The hashes of texts differ from process to process and with them the order of sets, so a process that simulates needs
+PYTHONHASHSEED=0 (`with_fixed_hashes`).
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import random
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import trio
+import trio.testing
+
+__all__ = ["run", "with_fixed_hashes"]
+
+T = TypeVar("T")
+
+_trio: Any = trio._core._run  # type: ignore[attr-defined]
+
+
+def with_fixed_hashes() -> None:
+    """Start this program again, in place, unless its hashes are fixed."""
+    if os.environ.get("PYTHONHASHSEED") != "0":
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | {"PYTHONHASHSEED": "0"})
+
+
+def run(main: Callable[[], Awaitable[T]], seed: int) -> T:
+    """Run `main` on a clock that jumps; with the same seed, every time the same steps in the same order."""
+    assert hasattr(_trio, "_ALLOW_DETERMINISTIC_SCHEDULING"), "this trio has another switch for its scheduler"
+    assert isinstance(getattr(_trio, "_r", None), random.Random), "this trio draws its order from somewhere else"
+    assert os.environ.get("PYTHONHASHSEED") == "0", "the order of sets would differ from process to process"
+    _trio._ALLOW_DETERMINISTIC_SCHEDULING = True
+    _trio._r.seed(seed)
+    random.seed(seed)
+    gc.disable()  # nothing may depend on when garbage is found
+    try:
+        return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    finally:
+        gc.enable()
+        gc.collect()

@@ -1,0 +1,29 @@
+"""The whole system from seeds: no promise is broken, and the same seed is the same run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+SEEDS = int(os.environ.get("GEARBOX_TEST_SEEDS", "16"))
+
+
+def simulate(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tests.simulation", *arguments]
+    environment = os.environ | {"PYTHONHASHSEED": "0"}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+def test_seeds_break_no_promise_and_repeat_themselves() -> None:
+    done = simulate("--seeds", f"1-{SEEDS}", "--jobs", "2", "--twice")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 seeds broke a promise" in done.stdout
+
+
+def test_a_seed_has_the_same_hash_in_every_process() -> None:
+    first, second = simulate("--seed", "1"), simulate("--seed", "1")
+    assert "hash" in first.stdout, first.stderr
+    assert first.stdout == second.stdout
