@@ -28,6 +28,15 @@ CODES = {
     "full": (sqlite3.SQLITE_FULL, "database or disk is full"),
     "error": (sqlite3.SQLITE_IOERR, "disk I/O error"),
 }
+# Which jobs an open transaction has changed, whatever the statement.
+TOUCH = "CREATE TEMP TABLE touched (id INTEGER PRIMARY KEY);" + "".join(
+    f"""
+    CREATE TEMP TRIGGER touch_{table}_{event} AFTER {event} ON main.gearbox_{table}
+    BEGIN INSERT OR IGNORE INTO touched VALUES ({row}.{key}); END;
+    """
+    for table, key in (("jobs", "id"), ("attempts", "job_id"), ("events", "job_id"))
+    for event, row in (("INSERT", "NEW"), ("UPDATE", "NEW"), ("DELETE", "OLD"))
+)
 
 
 @attrs.define
@@ -51,10 +60,9 @@ class Database:
         self.rows = sqlite3.connect(":memory:", isolation_level=None, cached_statements=512)
         _template().backup(self.rows)
         self.rows.execute("PRAGMA foreign_keys = ON")
+        self.rows.executescript(TOUCH)
         self.faults: list[Fault] = []
         self.latency = 0.0005  # s of a batch, about
-        self.touched: dict[int, None] = {}  # jobs that the open transaction changes
-        self._is_held = False
 
     def open(self, node: Node) -> SqliteStore:
         """The store of a process that starts."""
@@ -65,21 +73,19 @@ class Database:
 
         async def run(call: Callable[[], Batch]) -> Batch:
             await self._pass()
+            if not node.is_up:
+                await trio.sleep_forever()
             try:
-                if not node.is_up:
-                    await trio.sleep_forever()
                 return call()
             finally:
-                self.touched.clear()
-                if node.is_up:
-                    await self._pass()
+                await self._pass()
 
         return run
 
     async def _pass(self) -> None:
         await trio.sleep(self.latency * self.world.chance.random())
 
-    def check(self, statement: str) -> None:
+    def check(self) -> None:
         """Raise what is wrong now, before a statement runs."""
         for fault in self.faults:
             if fault.is_unheard:
@@ -93,8 +99,10 @@ class Database:
     def commit(self) -> None:
         """Commit for good; then look at what was written."""
         self.rows.execute("COMMIT")
-        self.world.audit.committed(list(self.touched))
-        self.touched.clear()
+        touched = [id for (id,) in self.rows.execute("SELECT id FROM touched ORDER BY id").fetchall()]
+        if touched:
+            self.rows.execute("DELETE FROM touched")
+        self.world.audit.committed(touched)
         for fault in self.faults:
             if fault.is_unheard:
                 self.faults.remove(fault)
@@ -124,15 +132,16 @@ class Guarded:
     def execute(self, statement: str, values: Any = ()) -> sqlite3.Cursor | None:
         database = self._database
         if statement != "ROLLBACK" and database.faults:
-            database.check(statement)
+            database.check()
         if statement == "COMMIT":
             database.commit()
             return None
-        if type(values) is dict:
-            id = values.get("where_id") or values.get("id")
-            if id is not None and statement.lstrip()[0] in "UI":
-                database.touched[id] = None
         return database.rows.execute(statement, values)
+
+    def executemany(self, statement: str, rows: Any) -> sqlite3.Cursor:
+        if self._database.faults:
+            self._database.check()
+        return self._database.rows.executemany(statement, rows)
 
     def close(self) -> None:
         """The process ends; the rows stay."""
