@@ -15,7 +15,7 @@ from math import inf
 from abraxas_py.broker import commands, schedule
 from abraxas_py.broker.effects import Effect
 from abraxas_py.broker.keeping import Keeping, assignment
-from abraxas_py.broker.model import Job, JobState, Peer
+from abraxas_py.broker.model import RUNNING, Job, Peer
 from abraxas_py.errors import RemoteProtocolError
 from abraxas_py.protocol.packets import (
     MAX_FUNCTION_BYTES,
@@ -207,7 +207,7 @@ class Broker(Keeping):
 def _progress(job: Job | None) -> Iterable[bytes]:
     if job is None:
         return (b"0", b"0", b"0", b"0")
-    return (b"1", b"1" if job.state is JobState.RUNNING else b"0", job.numerator, job.denominator)
+    return (b"1", b"1" if job.state is RUNNING else b"0", job.numerator, job.denominator)
 
 
 Handler = Callable[[Broker, Peer, Packet, float], None]

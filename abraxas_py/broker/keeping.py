@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from abraxas_py.broker import schedule
 from abraxas_py.broker.effects import Effect, Load, Record
-from abraxas_py.broker.model import Function, Job, JobState
+from abraxas_py.broker.model import ENDED, STORING, Function, Job
 from abraxas_py.broker.state import State, coalescing_key
 from abraxas_py.protocol.packets import Packet, Priority, Type
 
@@ -79,7 +79,7 @@ class Keeping(State):
     def _confirm(self, job: Job, number: int, now: float) -> None:
         if job in self._storing and self._storing[job][0] == number:
             _, due_at = self._storing.pop(job)
-            if job.state is JobState.STORING:
+            if job.state is STORING:
                 job.function.storing -= 1
                 self._begin(job, due_at, now)
                 self._spare(job)
@@ -94,9 +94,9 @@ class Keeping(State):
             del self._storing[job]
             job.row = 0
             self._released += self._backlog.settle(number, refusal)
-            if job.state is JobState.STORING:
+            if job.state is STORING:
                 self._forget(job)
-            elif job.state is not JobState.ENDED:  # it was there before, in the foreground, and stays so
+            elif job.state is not ENDED:  # it was there before, in the foreground, and stays so
                 job.is_background = False
                 if not job.clients:
                     self._abandon(job)

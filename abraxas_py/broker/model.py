@@ -28,7 +28,26 @@ from abraxas_py.broker.schedule import Schedule
 from abraxas_py.broker.timers import Timer
 from abraxas_py.protocol.packets import Priority
 
-__all__ = ["Function", "Job", "JobState", "Options", "Origin", "Peer", "Queue", "Right", "WorkerState"]
+__all__ = [
+    "ASLEEP",
+    "AWAKE",
+    "DELAYED",
+    "ENDED",
+    "OVERDUE",
+    "QUEUED",
+    "RUNNING",
+    "STORING",
+    "WOKEN",
+    "Function",
+    "Job",
+    "JobState",
+    "Options",
+    "Origin",
+    "Peer",
+    "Queue",
+    "Right",
+    "WorkerState",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +106,11 @@ class WorkerState(Enum):
     OVERDUE = auto()
 
 
+# Every job goes through them several times, and looking a member up in its class costs 0.3 µs in Python 3.11.
+STORING, DELAYED, QUEUED, RUNNING, ENDED = JobState
+AWAKE, ASLEEP, WOKEN, OVERDUE = WorkerState
+
+
 class Job:
     """One job, from its submission to its end."""
 
@@ -123,7 +147,7 @@ class Job:
         self.is_background = is_background  # runs whoever leaves
         self.clients: list[int] | tuple[()] = ()  # the peers that wait for it, one for each submission
         self.schedule: Schedule | None = None  # of a recurring job: after each run it is DELAYED again
-        self.state = JobState.ENDED  # until it is put somewhere
+        self.state = ENDED  # until it is put somewhere
         self.worker: Peer | None = None  # who runs it
         self.numerator = b"0"  # progress, as its worker reported it
         self.denominator = b"0"
@@ -147,20 +171,20 @@ class Queue:
 
     def append(self, job: Job) -> None:
         """Put a job at the end."""
-        job.state = JobState.QUEUED
+        job.state = QUEUED
         self._jobs.append(job)
         self.live += 1
 
     def pop(self) -> Job:
         """Take the job that has waited longest; there must be one."""
-        while (job := self._jobs.popleft()).state is not JobState.QUEUED:
+        while (job := self._jobs.popleft()).state is not QUEUED:
             pass
         self.live -= 1
         return job
 
     def upcoming(self, count: int) -> list[Job]:
         """Those of the next `count` entries that are queued."""
-        return [job for job in islice(self._jobs, count) if job.state is JobState.QUEUED]
+        return [job for job in islice(self._jobs, count) if job.state is QUEUED]
 
     def ahead(self, position: int) -> Job | None:
         """The entry that has so many before it, if there is one."""
@@ -168,11 +192,11 @@ class Queue:
 
     def leave(self, job: Job) -> None:
         """Take a job out, wherever it stands."""
-        assert job.state is JobState.QUEUED
-        job.state = JobState.ENDED
+        assert job.state is QUEUED
+        job.state = ENDED
         self.live -= 1
         if len(self._jobs) > 2 * self.live + 64:  # fewer than 64 are not worth the sweep
-            self._jobs = deque(entry for entry in self._jobs if entry.state is JobState.QUEUED)
+            self._jobs = deque(entry for entry in self._jobs if entry.state is QUEUED)
 
 
 class Function:
@@ -245,7 +269,7 @@ class Peer:
         self.text_only = False  # spoke something that is not ours: a packet after that is not taken (cross-protocol)
         # As a worker
         self.abilities: dict[Function, float] = {}  # with the time limit of each in seconds (inf: none), oldest first
-        self.state = WorkerState.AWAKE
+        self.state = AWAKE
         self.timer: Timer | None = None  # while WOKEN: until when it has to grab
         self.jobs: dict[Job, None] = {}  # what it runs
         self.pardoned: dict[bytes, bool] = {}  # handles that were taken from it: late reports get no ERROR; see Broker

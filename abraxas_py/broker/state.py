@@ -48,7 +48,24 @@ from math import inf
 
 from abraxas_py.broker.backlog import After, Backlog
 from abraxas_py.broker.effects import Amend, Close, Effect, Load, Record, Remove, Send, Stop, Store
-from abraxas_py.broker.model import Function, Job, JobState, Options, Origin, Peer, Queue, Right, WorkerState
+from abraxas_py.broker.model import (
+    ASLEEP,
+    AWAKE,
+    DELAYED,
+    ENDED,
+    OVERDUE,
+    QUEUED,
+    RUNNING,
+    STORING,
+    WOKEN,
+    Function,
+    Job,
+    Options,
+    Origin,
+    Peer,
+    Queue,
+    Right,
+)
 from abraxas_py.broker.schedule import Schedule, next_due, text
 from abraxas_py.broker.timers import Timers
 from abraxas_py.errors import RemoteProtocolError
@@ -234,9 +251,9 @@ class State:
             raise RemoteProtocolError("NOT_ALLOWED", "This function is the server's own")
         if function not in peer.abilities:
             function.workers += 1
-            if peer.state is WorkerState.ASLEEP:
+            if peer.state is ASLEEP:
                 function.sleepers[peer] = None
-            elif peer.state is WorkerState.WOKEN:
+            elif peer.state is WOKEN:
                 function.woken += 1
         peer.abilities[function] = limit
 
@@ -245,7 +262,7 @@ class State:
         del peer.abilities[function]
         function.workers -= 1
         function.sleepers.pop(peer, None)
-        if peer.state is WorkerState.WOKEN:
+        if peer.state is WOKEN:
             function.woken -= 1
             self._gained[function] = None
 
@@ -288,7 +305,7 @@ class State:
             job.reducer = reducer
             job.schedule = schedule
             if is_background and self._next_row:
-                job.state = JobState.STORING
+                job.state = STORING
                 function.storing += 1
                 self._store(job, due_at)
             elif due_at > now:
@@ -402,7 +419,7 @@ class State:
         job.data = None
 
     def _delay(self, job: Job, due_at: float) -> None:
-        job.state = JobState.DELAYED
+        job.state = DELAYED
         job.function.delayed += 1
         job.timer = self._timers.arm(due_at, self._fall_due, job)
 
@@ -428,7 +445,7 @@ class State:
                     job = function.queues[level].pop()
                     if self._on_disk:
                         self._look_ahead(job, function.queues[level])
-                    job.state = JobState.RUNNING
+                    job.state = RUNNING
                     job.worker = peer
                     peer.jobs[job] = None
                     function.running += 1
@@ -449,7 +466,7 @@ class State:
         if job.timer is not None:
             self._timers.cancel(job.timer)
             job.timer = None
-        job.state = JobState.ENDED
+        job.state = ENDED
         if job in self._assigning:
             self._released += self._backlog.settle(self._assigning.pop(job)[0], _NO_JOB)
 
@@ -515,7 +532,7 @@ class State:
         if any(function.queued for function in peer.abilities):
             self._rouse(peer, now)
         else:
-            peer.state = WorkerState.ASLEEP
+            peer.state = ASLEEP
             for function in peer.abilities:
                 function.sleepers[peer] = None
 
@@ -538,27 +555,27 @@ class State:
         for function in peer.abilities:
             function.sleepers.pop(peer, None)
             function.woken += 1
-        peer.state = WorkerState.WOKEN
+        peer.state = WOKEN
         peer.timer = self._timers.arm(now + self.options.wakeup_timeout, self._oversleep, peer)
         self.send(peer, _NOOP)
 
     def _oversleep(self, peer: Peer, now: float) -> None:
         self.rise(peer)
-        peer.state = WorkerState.OVERDUE
+        peer.state = OVERDUE
 
     def rise(self, peer: Peer) -> None:
         """A worker shows that it is awake; what others of its functions wait for may need another one."""
-        if peer.state is WorkerState.ASLEEP:
+        if peer.state is ASLEEP:
             for function in peer.abilities:
                 function.sleepers.pop(peer, None)
-        elif peer.state is WorkerState.WOKEN:
+        elif peer.state is WOKEN:
             assert peer.timer is not None
             self._timers.cancel(peer.timer)
             peer.timer = None
             for function in peer.abilities:
                 function.woken -= 1
                 self._gained[function] = None
-        peer.state = WorkerState.AWAKE
+        peer.state = AWAKE
 
     # Ends
 
@@ -600,7 +617,7 @@ class State:
         if job.schedule is None:
             self._forget(job)
             return
-        if job.state is JobState.RUNNING:
+        if job.state is RUNNING:
             self._release(job)
         self._dismiss(job)
         job.retries = 0
@@ -635,25 +652,25 @@ class State:
 
     def _abandon(self, job: Job) -> None:
         """Nobody waits for this foreground job any more."""
-        if job.state is JobState.RUNNING:
+        if job.state is RUNNING:
             self._unindex(job)
         else:
             self._forget(job)
 
     def _forget(self, job: Job) -> None:
         """Take a job out of everything that knows it."""
-        if job.state is JobState.RUNNING:
+        if job.state is RUNNING:
             self._release(job)
-        elif job.state is JobState.QUEUED:
+        elif job.state is QUEUED:
             job.function.queues[job.priority].leave(job)
-        elif job.state is JobState.DELAYED:
+        elif job.state is DELAYED:
             assert job.timer is not None
             self._timers.cancel(job.timer)
             job.function.delayed -= 1
-            job.state = JobState.ENDED
-        elif job.state is JobState.STORING:
+            job.state = ENDED
+        elif job.state is STORING:
             job.function.storing -= 1
-            job.state = JobState.ENDED
+            job.state = ENDED
         if job.row:
             self._strike(job)
         del self.jobs[job.handle]
