@@ -16,6 +16,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from math import inf
 from time import perf_counter, time
@@ -25,10 +26,10 @@ import attrs
 import structlog
 import trio
 
-from gearbox.errors import Code, RpcError, StoreBusy, StoreError, StoreFull
+from gearbox.errors import Code, RpcError, StoreBusy, StoreError, StoreFenced, StoreFull
 from gearbox.gearman import Failed, Gearman, Lost, Presence
 from gearbox.job import TERMINAL, Action, Event, Fire, Job, Recheck, Release, Start, Status, Tell, Unsent
-from gearbox.steps import controls, life, orphans, pruning, recurring
+from gearbox.steps import controls, cores, life, orphans, pruning, recurring
 from gearbox.steps.orphans import Adopted, Orphan
 from gearbox.steps.pruning import Retention
 from gearbox.store import Batch, Moment, Result, Step, Store, Tx
@@ -52,6 +53,7 @@ FULL_SWEEP = 60.0  # s between looks at everything that waits; finds nothing unl
 STRANDED_SWEEP = 10.0  # s between looks for running jobs whose last worker has gone
 WATCHER_SWEEP = 0.8  # s between looks for watchers that have gone, so that none stays longer than a second
 WATCHER_SHARE = 0.02  # of the time, at most, goes into that: with tens of thousands of watchers the looks get rarer
+OTHERS_SWEEP = 0.8  # s between looks for watched jobs that other cores have ended
 PRUNE_SWEEP = 3600.0  # s between deletions of old jobs
 PRUNE_PAUSE = 0.05  # s between their transactions: others come first
 
@@ -81,6 +83,9 @@ class Core:
     """The scheduler on `store` and `gearman`; `instance` is its id in owner columns and the audit.
 
     `hop` runs the store's batches where they hold up nobody: in a thread, unless somebody knows better.
+
+    `name` tells people where it runs, if the store is shared with other cores. `fenced` is set when those have declared
+    this one dead: then it has stopped for good.
     """
 
     def __init__(
@@ -91,12 +96,15 @@ class Core:
         clock: Callable[[], float] = time,
         retention: Retention | None = None,
         hop: Hop | None = None,
+        name: str = "",
     ) -> None:
         self._store = store
         self._gearman: Gearman  # given to `run`
         self._nursery: trio.Nursery  # of `run`
         self._moment_at = -inf  # of the last batch
         self.instance = instance
+        self.fenced = trio.Event()
+        self._guard: Step | None = partial(cores.join, name) if store.is_shared else None  # first in every batch
         self._clock = clock
         self._work: deque[_Work] = deque()
         self._dirty: dict[int, None] = {}  # ids to look at, in order, each once
@@ -201,19 +209,21 @@ class Core:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._loop)
-            await self._recover()
+            await self.take_over()
             self._not_due_before = -inf
             self._wake.set()
             task_status.started()
             nursery.start_soon(self._sweep)
             nursery.start_soon(self._ask_about_orphans)
             nursery.start_soon(self._mind_watchers)
+            if self._store.is_shared:
+                nursery.start_soon(self._mind_others)
             nursery.start_soon(self._prune_for_ever)
 
     async def drain(self) -> None:
         """Before the end: store what has come in, and take no more news from Gearman."""
         self._is_stopping = True
-        await self.call(_nothing)
+        await self.call(cores.leave if self._store.is_shared else _nothing)
 
     async def _loop(self) -> None:
         pause = PAUSE_FIRST
@@ -225,6 +235,10 @@ class Core:
                 continue
             try:
                 done = await self._run(batch)
+            except StoreFenced as error:
+                log.error("this core stops", error=str(error), core=self.instance)
+                self.fenced.set()
+                await trio.sleep_forever()
             except StoreError as error:
                 self._put_back(batch, error)
                 await trio.sleep(pause * random.uniform(0.8, 1.2))
@@ -255,18 +269,29 @@ class Core:
             batch.append(_Work(partial(life.look, id)))
         is_due = self._next_at <= self._clock() and self._not_due_before <= trio.current_time()
         if is_due and len(batch) < BATCH_LIMIT:
-            batch.append(_Work(life.due))
+            batch.append(_Work(life.take_due if self._store.is_shared else life.due))
         return batch
 
     async def _run(self, batch: Sequence[_Work]) -> Batch:
         workers = await self._gearman.workers()
         self._moment_at = self._clock()
         moment = Moment(self._moment_at, self.instance, self._since, workers, random.random(), self._gearman.servers)
+        steps = [work.step for work in batch]
+        if self._guard is None:
+            return await self._commit(steps, moment)
+        done = await self._commit([self._guard, *steps], moment)
+        guarded, *outcomes = done.outcomes
+        if isinstance(guarded, Exception):
+            raise guarded
+        self._guard = cores.stand
+        return attrs.evolve(done, outcomes=outcomes)
+
+    async def _commit(self, steps: Sequence[Step], moment: Moment) -> Batch:
         for tries_left in reversed(range(BUSY_TRIES)):
             began = perf_counter()
             try:
-                done = await self._hop(partial(self._store.run_batch, [work.step for work in batch], moment))
-                self.vitals.committed(perf_counter() - began, len(batch))
+                done = await self._hop(partial(self._store.run_batch, steps, moment))
+                self.vitals.committed(perf_counter() - began, len(steps))
                 return done
             except StoreBusy:
                 if not tries_left:
@@ -337,7 +362,8 @@ class Core:
             except RpcError:
                 await trio.sleep(PAUSE_LONGEST)
 
-    async def _recover(self) -> None:
+    async def take_over(self) -> None:
+        """What cores that are no more left: their jobs, and the news that they had not passed on."""
         above: int | None = 0
         while above is not None:
             try:
@@ -349,6 +375,8 @@ class Core:
             until = trio.current_time() + SILENT_GRACE
             for orphan in adopted.orphans:
                 self._orphans[orphan.job.id, orphan.job.epoch] = orphan, until
+        if self._store.is_shared:
+            await self._walk(partial(life.sweep, (Status.READY, Status.WAITING)))
 
     async def _ask_about_orphans(self) -> None:
         while True:
@@ -434,6 +462,18 @@ class Core:
             began = trio.current_time()
             await self._forget_lost_watchers()
             await trio.sleep(max(WATCHER_SWEEP, (trio.current_time() - began) / WATCHER_SHARE))
+
+    async def _mind_others(self) -> None:
+        """Answer the watchers of jobs that ended through other cores."""
+        while True:
+            await trio.sleep(OTHERS_SWEEP)
+            ended: Sequence[int] = ()
+            if self._watchers:
+                with suppress(RpcError):
+                    ended = await self.call(partial(cores.ended, tuple(self._watchers)))
+            for id in ended:
+                for watcher in self._watchers.pop(id, ()):
+                    self.watch(id, False, watcher)
 
     async def _forget_lost_watchers(self) -> None:
         """Calls that nobody waits for any more: end them, for Gearman keeps them as running jobs until then.

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any
 
-__all__ = ["Code", "ConfigError", "GearboxError", "RpcError", "StoreBusy", "StoreError", "StoreFull"]
+__all__ = ["Code", "ConfigError", "GearboxError", "RpcError", "StoreBusy", "StoreError", "StoreFenced", "StoreFull"]
 
 
 class Code(IntEnum):
@@ -81,6 +81,10 @@ class StoreBusy(StoreError):
 
 class StoreFull(StoreError):
     """No room on the disk: nothing of the transaction was stored."""
+
+
+class StoreFenced(StoreError):
+    """The other cores on the database have declared this one dead: it may change nothing any more."""
 
 
 class ConfigError(GearboxError):

@@ -129,6 +129,7 @@ class State:
         self._assigning: dict[Job, tuple[int, Type]] = {}  # those a worker waits for: what its answer is `After`
         self._backlog = Backlog()
         self._is_waiting = False  # whether any reply waits: then all effects are sifted
+        self._abandoned: dict[bytes, Job] = {}  # running, and nobody waits for them: by unique, for who asks alone
         self._released: list[Effect] = []  # what has waited and need not any more
         self._gained: dict[Function, None] = {}  # functions to wake sleepers for, at the end of this input
 
@@ -654,6 +655,8 @@ class State:
         """Nobody waits for this foreground job any more."""
         if job.state is RUNNING:
             self._unindex(job)
+            if job.unique:
+                self._abandoned[job.unique] = job
         else:
             self._forget(job)
 
@@ -675,6 +678,8 @@ class State:
             self._strike(job)
         del self.jobs[job.handle]
         self._unindex(job)
+        if self._abandoned.get(job.unique) is job:
+            del self._abandoned[job.unique]
         self._dismiss(job)
         if job.data is None:
             self._on_disk -= 1
@@ -690,7 +695,7 @@ class State:
     def find(self, unique: bytes) -> Job | None:
         """The job of a unique. The packet names no function, so of several the first known function's answers (G8)."""
         candidates = (function.jobs.get(unique) for function in self.functions.values()) if unique else ()
-        return next(filter(None, candidates), None)
+        return next(filter(None, candidates), None) or self._abandoned.get(unique)
 
 
 def coalescing_key(unique: bytes, data: bytes) -> bytes:

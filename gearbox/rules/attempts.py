@@ -100,13 +100,15 @@ def alive(job: Job, epoch: int, now: float) -> tuple[bool, Transition | None]:
     return True, _found(job, now, "found again")
 
 
-def adopt(owner: str, now: float) -> Transition:
-    """Another core has a running attempt from now on; that it still runs has to be heard of before the lease is over.
+def adopt(job: Job, owner: str, now: float) -> Transition:
+    """Another core has an active job from now on; that it still runs has to be heard of before the lease is over.
 
-    It keeps its row and number: nothing was lost but the connection that watched it.
+    The attempt keeps its row and number: nothing was lost but the connection that watched it.
     """
-    expect = frozenset({Status.RUNNING})
-    return Transition(expect, Status.RUNNING, why="adopted", set={"owner": owner, "lease_at": now + LEASE})
+    set: dict[str, Any] = {"owner": owner}
+    if job.status is Status.RUNNING and job.method != NOOPWAIT:
+        set["lease_at"] = now + LEASE
+    return Transition(ACTIVE, job.status, why="adopted", set=set)
 
 
 def _found(job: Job, now: float, why: str) -> Transition | None:

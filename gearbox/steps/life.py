@@ -62,6 +62,7 @@ __all__ = [
     "settle",
     "stranded",
     "sweep",
+    "take_due",
     "vanished",
     "watch",
     "workers_of",
@@ -121,6 +122,14 @@ def due(tx: Tx, moment: Moment) -> Result:
     return Result(actions=actions + [Fire(name) for name in tx.due_schedules(moment.now, DUE_LIMIT)])
 
 
+def take_due(tx: Tx, moment: Moment) -> Result:
+    """`due` where several cores see the same timers: what this one is given, it looks at before the others may."""
+    actions: list[Action] = []
+    for id in tx.due(moment.now, DUE_LIMIT):
+        actions += look(id, tx, moment).actions
+    return Result(actions=actions + [Fire(name) for name in tx.due_schedules(moment.now, DUE_LIMIT)])
+
+
 def sweep(statuses: Sequence[Status], above: int, tx: Tx, moment: Moment) -> Result:
     """Look at the next jobs of these statuses; the value is the id to go on above, None at the end."""
     ids = tx.ids(statuses, above, DUE_LIMIT)
@@ -137,9 +146,10 @@ def settle(id: int, epoch: int, event: Event, tx: Tx, moment: Moment) -> Result:
 
 
 def stranded(above: int, tx: Tx, moment: Moment) -> Result:
-    """`Stranded` among the next running jobs."""
+    """`Stranded` among the next running jobs of this core."""
     ids = tx.ids((Status.RUNNING,), above, DUE_LIMIT)
-    jobs = [job for job in tx.jobs(ids) if job.method != rules.NOOPWAIT and job.lease_at is None]
+    mine = [job for job in tx.jobs(ids) if job.owner == moment.owner]
+    jobs = [job for job in mine if job.method != rules.NOOPWAIT and job.lease_at is None]
     without_worker = [job for job in jobs if _is_stranded(tx, moment, job)]
     without_clock = [job for job in jobs if job.timeout is not None and job.stops_at is None]
     return Result(Stranded(without_worker, without_clock, ids[-1] if len(ids) == DUE_LIMIT else None))

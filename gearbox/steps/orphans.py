@@ -13,7 +13,7 @@ import attrs
 
 from gearbox import rules
 from gearbox.errors import Code, RpcError
-from gearbox.job import Action, Ended, Job, NoWorker, Seen, Status
+from gearbox.job import ACTIVE, Action, Ended, Job, NoWorker, Seen, Status
 from gearbox.rules import attempts
 from gearbox.steps.life import DUE_LIMIT, react, vanished, workers_of
 from gearbox.store import Moment, Result, Tx
@@ -38,23 +38,29 @@ class Adopted:
 
 
 def recover(grace: float, above: int, tx: Tx, moment: Moment) -> Result:
-    """Take over what an earlier process left as running. The value is `Adopted`.
+    """Take over what cores that are no more left as running. The value is `Adopted`.
 
     An attempt at a broker that ended with its core is ready again at once, if no worker had asked leave to start it;
     otherwise its worker has `grace` seconds to come back. The others are to be asked about.
     """
+    alive = {core.id for core in tx.cores() if core.is_alive}
     ids = tx.ids((Status.RUNNING, Status.ALMOST_DONE, Status.MISSING), above, DUE_LIMIT)
+    left = [job.id for job in tx.jobs(ids) if job.owner not in alive]
     orphans: list[Orphan] = []
     actions: list[Action] = []
-    for job in tx.jobs(ids):
+    for job in tx.jobs(left):
+        if job.owner in alive or job.status not in ACTIVE:  # by another core, meanwhile
+            continue
+        if alive:
+            tx.note(job, moment.now, f"adopted from core {job.owner}", moment.owner)
+            job = attrs.evolve(job, events=job.events + 1)
+        job = tx.apply(job, attempts.adopt(job, moment.owner, moment.now), moment.now, moment.owner)
         attempt = tx.attempt(job.id, job.epoch)
         server = None if attempt is None or job.method == rules.NOOPWAIT else attempt.server
         if server is not None and job.status is not Status.ALMOST_DONE:
             orphans.append(Orphan(job, server))
         if server is None or job.status is not Status.RUNNING:
             actions += react(tx, moment, job, vanished(tx, job, grace))
-        else:
-            tx.apply(job, attempts.adopt(moment.owner, moment.now), moment.now, moment.owner)
     return Result(Adopted(orphans, ids[-1] if len(ids) == DUE_LIMIT else None), actions)
 
 

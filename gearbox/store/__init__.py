@@ -24,6 +24,7 @@ from gearbox.store.rollups import Bucket
 __all__ = [
     "Audit",
     "Batch",
+    "CoreRow",
     "Deed",
     "Found",
     "Moment",
@@ -90,6 +91,18 @@ class Audit:
     epoch: int
     why: str
     who: str
+
+
+@attrs.frozen
+class CoreRow:
+    """One of the cores that share the database."""
+
+    id: str
+    name: str  # of its host and process
+    is_alive: bool  # as far as the others know
+    beats: int  # a number that it raises while it lives
+    began_at: float
+    beat_at: float  # when it last did, or was declared dead
 
 
 @attrs.frozen
@@ -284,6 +297,27 @@ class Tx(Protocol):
     def hold(self, job: Job) -> None:
         """A ready job waits for its method; no change in the eyes of the audit."""
 
+    # --- other cores ---
+
+    def add_core(self, id: str, name: str, now: float) -> None:
+        """Nothing for one that is there, alive or dead."""
+
+    def is_alive(self, id: str) -> bool:
+        """Whether nobody has declared that core dead; nobody will until the transaction ends."""
+
+    def beat(self, id: str, now: float) -> None: ...
+
+    def cores(self) -> list[CoreRow]: ...
+
+    def bury(self, id: str, beats: int, now: float) -> bool:
+        """Declare a core dead, if it has not stirred since."""
+
+    def forget_cores(self, before: float) -> None:
+        """Delete the rows of cores that died before an instant."""
+
+    def ended(self, ids: Sequence[int]) -> list[int]:
+        """Those of the jobs that have ended."""
+
     # --- recurring entries ---
 
     def schedule(self, name: str) -> Schedule | None: ...
@@ -312,6 +346,7 @@ class Store(Protocol):
     """A database of jobs."""
 
     database: str  # 8 letters, drawn at random when the database was made
+    is_shared: bool  # whether other cores may work on the database at the same time
 
     def run_batch(self, steps: Sequence[Step], moment: Moment) -> Batch:
         """Run the steps in one transaction. Raises `StoreError` if it could not be committed: no step has happened."""

@@ -8,6 +8,7 @@ import attrs
 
 from gearbox.job import Job, NewJob, Status, Transition, earliest
 from gearbox.store.controls import Controls
+from gearbox.store.cores import Cores
 from gearbox.store.operators import Operators
 from gearbox.store.pruning import Pruning
 from gearbox.store.recurring import Recurring
@@ -23,7 +24,7 @@ WHERE job_id = :id AND epoch = :epoch AND started_at IS NULL AND outcome IS NULL
 DEFAULTS = {field.name: None if field.default is attrs.NOTHING else field.default for field in attrs.fields(Job)}
 
 
-class SqlTx(Controls, Recurring, Pruning, Searching, Operators):
+class SqlTx(Controls, Cores, Recurring, Pruning, Searching, Operators):
     """`store.Tx` in SQL: what changes jobs, and all the rest by inheritance."""
 
     def insert(self, new: NewJob, status: Status, now: float, who: str, why: str = "queued") -> Job:

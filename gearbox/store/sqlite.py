@@ -31,6 +31,8 @@ CACHE_BYTES = 16 << 20
 class SqliteStore:
     """`store.Store` in the file `path`. Raises `StoreError` with what to do, if it cannot be used."""
 
+    is_shared = False
+
     def __init__(self, path: str) -> None:
         self.path = path
         self._lock = _lock(path)
@@ -133,7 +135,7 @@ def _undo_in_memory(step: Step, tx: SqlTx, moment: Moment, _: sqlite3.Connection
     tx.changes.begin()
     try:
         return step(tx, moment)
-    except (sqlite3.Error, StoreBusy):
+    except (sqlite3.Error, StoreError):
         raise
     except Exception as error:
         if tx.changes.is_mixed:
@@ -149,7 +151,7 @@ def _undo_by_savepoint(step: Step, tx: SqlTx, moment: Moment, connection: sqlite
     try:
         result = step(tx, moment)
         tx.write()
-    except (sqlite3.Error, StoreBusy):
+    except (sqlite3.Error, StoreError):
         raise
     except Exception as error:
         connection.execute("ROLLBACK TO step")

@@ -100,6 +100,10 @@ SCRIPTS: dict[str, list[Step]] = {
             send("a", T.GET_STATUS_UNIQUE, b"n"),
         ),
     ],
+    "a running job that nobody waits for, by its unique": [
+        *(send("a", T.SUBMIT_JOB, b"f", b"u", b""), CAN, GRAB, leave("a"), send("b", T.GET_STATUS_UNIQUE, b"u")),
+        *(send("w", T.WORK_COMPLETE, JOB1, b""), send("b", T.GET_STATUS_UNIQUE, b"u")),
+    ],
     "an exception for whom asked": [
         *(send("a", T.OPTION_REQ, b"exceptions"), send("a", T.SUBMIT_JOB, b"f", b"", b""), CAN, GRAB),
         send("w", T.WORK_EXCEPTION, JOB1, b"oops"),

@@ -245,6 +245,17 @@ def test_get_status_unique_answers_with_the_unique_and_counts_clients(running: S
     ]
 
 
+def test_a_running_job_that_nobody_waits_for_is_told_of_until_it_ends(running: Stage) -> None:
+    def known() -> list[bytes]:
+        (effect,) = running.say(OTHER, Type.GET_STATUS_UNIQUE, b"u")
+        return effect.message.body.split(b"\0")[1:3]  # type: ignore[union-attr]
+
+    running.leave(CLIENT)
+    assert known() == [b"1", b"1"]
+    running.say(WORKER, Type.WORK_COMPLETE, ONE, b"")
+    assert known() == [b"0", b"0"]
+
+
 def test_echo(stage: Stage) -> None:
     assert stage.say(CLIENT, Type.ECHO_REQ, b"a\0b") == [to(CLIENT, Type.ECHO_RES, b"a\0b")]
 

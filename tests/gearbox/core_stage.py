@@ -29,6 +29,8 @@ START = 1_800_000_000.0
 class Failing:
     """A store that fails while it is told to."""
 
+    is_shared = False
+
     def __init__(self, store: Store) -> None:
         self._store = store
         self.database = store.database

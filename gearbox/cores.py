@@ -1,0 +1,64 @@
+"""A core among others on one database: its heartbeat, its eye on the others, and what they did that concerns it.
+
+No core leads. Each claims jobs for itself (the database gives every row to one), each takes calls from all Gearman
+servers, and each sees when another one dies: its number in `gearbox_cores` stands still for as long as the lease, by
+the observer's clock. Then one of them declares it dead, and all take over what it left (`steps.orphans`).
+
+Every batch of a core begins by making sure that it was not declared dead itself (`steps.cores.stand`), within the
+transaction. One that was, for it had been stopped or cut off, does nothing any more; `daemon` closes its connections,
+with which its jobs that wait in Gearman's queues end, and starts anew under another id.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from functools import partial
+
+import structlog
+import trio
+
+from gearbox.core import Core
+from gearbox.errors import RpcError
+from gearbox.rules.leases import HEARTBEAT, Observer
+from gearbox.steps import cores
+from gearbox.store import CoreRow
+
+__all__ = ["keep", "name"]
+
+log = structlog.get_logger("gearbox:cores")
+
+
+def name() -> str:
+    """This process, for people."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def steady() -> float:
+    """Seconds by a clock that nobody sets, and that goes on while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+async def keep(core: Core, clock: Callable[[], float] = steady) -> None:
+    """Beat, watch the others, and take over from the dead, for as long as the core runs."""
+    observer = Observer(core.instance)
+    known_dead: set[str] | None = None  # those of the time before this core are its start's business
+    while True:
+        try:
+            rows: list[CoreRow] = await core.call(cores.beat)
+            expired = observer.expired(rows, clock())
+            if expired:
+                buried: list[CoreRow] = await core.call(partial(cores.bury, expired))
+                for row in buried:
+                    log.warning("a core is dead; its jobs are taken over", core=row.id, name=row.name)
+                    rows = [one for one in rows if one.id != row.id]
+            dead = {row.id for row in rows if not row.is_alive} | {row.id for row in expired}
+        except RpcError as error:
+            log.debug("no heartbeat", error=str(error))
+        else:
+            if known_dead is not None and not dead <= known_dead:
+                await core.take_over()
+            known_dead = dead
+        await trio.sleep(HEARTBEAT)

@@ -1,0 +1,159 @@
+"""Several cores on one database and one or two brokers, all in memory: no socket, no waiting for real.
+
+They share one open store, which runs their batches one after the other. What two transactions at once do to each other
+is the business of the tests with a database server.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+import trio
+
+from abraxas_py import Assigned, Server, Worker
+from gearbox import cores, methods
+from gearbox.client import Gearbox, open_gearbox
+from gearbox.core import Core
+from gearbox.gearman import Link
+from gearbox.store import Batch, Moment, Step, Store, open_store
+
+START = 1_800_000_000.0
+
+
+class Shared:
+    """A store that several cores use. `frozen` are cores whose batches do not come to an end."""
+
+    is_shared = True
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.database = store.database
+
+    def run_batch(self, steps: list[Step], moment: Moment) -> Batch:
+        return self._store.run_batch(steps, moment)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+@attrs.define
+class Peer:
+    """One core, its only business to be killed, and a client that reaches no other core."""
+
+    core: Core
+    scope: trio.CancelScope
+    gearbox: Gearbox
+
+    def kill(self) -> None:
+        """As `kill -9` would: nothing is said to anybody."""
+        self.scope.cancel()
+
+    async def call(self, method: str, params: Any = None) -> Any:
+        return await self.gearbox.call(f"gearbox\\core::{method}", params)
+
+    async def history(self, id: int) -> tuple[list[Any], list[Any]]:
+        """Outcomes of its attempts, and who made its events."""
+        history = await self.call("history", {"id": id})
+        return [one["outcome"] for one in history["attempts"]], [one["who"] for one in history["events"]]
+
+
+@attrs.define
+class Cluster:
+    """The brokers where workers are, by name, and the cores."""
+
+    brokers: dict[str, Server]
+    store: Shared
+    nursery: trio.Nursery
+    peers: list[Peer] = attrs.field(factory=list)
+
+    async def start(self, name: str) -> Peer:
+        """Another core. Calls for it go to a broker of its own, so that a test decides who is called."""
+        core = Core(self.store, instance=name, clock=lambda: START + trio.current_time(), name=f"{name}:1")
+        door = Server(handle_prefix=f"H:{name}:0")
+        servers: dict[str | None, Any] = {name: broker.dial for name, broker in self.brokers.items()}
+        link = Link(
+            servers | {"door": door.dial},
+            instance=name,
+            database=self.store.database,
+            functions=methods.METHODS,
+            on_call=lambda call: methods.dispatch(core, call),
+            on_news=core.news,
+            on_connect=core.gearman_is_back,
+        )
+        scope = trio.CancelScope()
+        opened: list[Gearbox] = []
+
+        async def live(task_status: trio.TaskStatus[None]) -> None:
+            with scope:
+                async with trio.open_nursery() as nursery:
+                    await nursery.start(door.serve)
+                    await nursery.start(core.run, link)
+                    await nursery.start(link.run)
+                    nursery.start_soon(cores.keep, core, trio.current_time)
+                    async with open_gearbox([door.dial]) as gearbox:
+                        opened.append(gearbox)
+                        task_status.started()
+                        await core.fenced.wait()  # and then no call is answered, as `daemon` would see to
+                        await trio.sleep_forever()
+
+        await self.nursery.start(live)
+        peer = Peer(core, scope, opened[0])
+        self.peers.append(peer)
+        return peer
+
+    async def work(self, function: str, handle: Callable[[dict[str, Any]], Any], *brokers: str) -> trio.CancelScope:
+        """A worker with the manners of ours: leave to start, data with the attempt's number. At all brokers, or some.
+
+        Cancel the scope to have it gone.
+        """
+        dials = [self.brokers[name].dial for name in brokers or self.brokers]
+        scope = trio.CancelScope()
+
+        async def live(task_status: trio.TaskStatus[None]) -> None:
+            with scope:
+                async with open_gearbox(dials) as gearbox, trio.open_nursery() as nursery:
+                    worker = Worker(*dials, max_jobs=8)
+
+                    async def run(job: Assigned) -> bytes:
+                        request = json.loads(job.data)
+                        id, attempt = request["_meta"]["gearbox_id"], request["_meta"]["gearbox_attempt"]
+                        if not await gearbox.job_start(id, attempt, "worker"):
+                            error = {"code": -28409, "message": "no leave"}
+                            return json.dumps({"jsonrpc": "2.0", "id": request["id"], "error": error}).encode()
+                        result = handle(request)
+                        if isinstance(result, trio.Event):
+                            await result.wait()
+                            result = "later"
+                        nursery.start_soon(report, id, attempt, result)
+                        return json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": None}).encode()
+
+                    async def report(id: int, attempt: int, result: Any) -> None:
+                        await gearbox.job_data(id, data=result, status="complete", attempt=attempt)
+
+                    worker.add(function, run)
+                    await nursery.start(worker.run)
+                    task_status.started()
+                    await trio.sleep_forever()
+
+        await self.nursery.start(live)
+        return scope
+
+
+@asynccontextmanager
+async def cluster(path: Path, *brokers: str) -> AsyncIterator[Cluster]:
+    """Brokers and a database, for cores to come."""
+    store = open_store(str(path))
+    servers = {name: Server(handle_prefix=f"H:{name}:0") for name in brokers or ("there",)}
+    try:
+        async with trio.open_nursery() as nursery:
+            for server in servers.values():
+                await nursery.start(server.serve)
+            yield Cluster(servers, Shared(store), nursery)
+            nursery.cancel_scope.cancel()
+    finally:
+        store.close()
