@@ -28,7 +28,7 @@ class KeepingMachine(RuleBasedStateMachine):
 
     @initialize(resident=st.sampled_from([0, 20, 1 << 20]))
     def begin(self, resident: int) -> None:
-        self.stage = Kept(resident_bytes=resident, job_retries=0)
+        self.stage = Kept(resident_bytes=resident)
         self.made = 0
         self.acknowledged: dict[bytes, bytes] = {}  # handle -> payload, of background submissions
         self.refused: set[bytes] = set()  # payloads
@@ -89,15 +89,20 @@ class KeepingMachine(RuleBasedStateMachine):
         self.take(self.stage.say(peer, type, *arguments))
 
     @rule(
-        peer=clients, unique=st.sampled_from([b"", b"", b"u", b"v"]), is_background=st.sampled_from([True, True, False])
+        peer=clients,
+        unique=st.sampled_from([b"", b"", b"u", b"v"]),
+        is_background=st.sampled_from([True, True, False]),
+        is_committed=st.booleans(),
     )
-    def submit(self, peer: int, unique: bytes, is_background: bool) -> None:
+    def submit(self, peer: int, unique: bytes, is_background: bool, is_committed: bool) -> None:
         self.made += 1
         data = b"%d" % self.made
         if unique:
             self.joined.add(data)
         self.expected[peer].append(("submit", data, is_background))
         self.say(peer, Type.SUBMIT_JOB_BG if is_background else Type.SUBMIT_JOB, b"f", unique, data)
+        if is_committed:
+            self.commit()
 
     @rule(peer=st.sampled_from(CLIENTS + WORKERS))
     def echo(self, peer: int) -> None:
@@ -106,35 +111,36 @@ class KeepingMachine(RuleBasedStateMachine):
         self.expected[peer].append(("echo", b"%d" % self.made, done))
         self.say(peer, Type.ECHO_REQ, b"%d" % self.made)
 
+    @precondition(lambda self: self.acknowledged)
     @rule(peer=clients, which=st.integers(0))
     def status(self, peer: int, which: int) -> None:
-        if self.acknowledged:
-            handle = list(self.acknowledged)[which % len(self.acknowledged)]
-            self.expected[peer].append(("status", handle))
-            self.say(peer, Type.GET_STATUS, handle)
+        handle = list(self.acknowledged)[which % len(self.acknowledged)]
+        self.expected[peer].append(("status", handle))
+        self.say(peer, Type.GET_STATUS, handle)
 
+    @precondition(lambda self: any(function.queued for function in self.stage.broker.functions.values()))
     @rule(peer=workers)
     def grab(self, peer: int) -> None:
         self.expected[peer].append(("grab",))
         self.say(peer, Type.GRAB_JOB_UNIQ)
 
+    @precondition(lambda self: self.running)
     @rule(
         which=st.integers(0),
         type=st.sampled_from([Type.WORK_COMPLETE, Type.WORK_FAIL]),
         then=st.sampled_from(["", "status", "echo"]),
     )
     def end(self, which: int, type: Type, then: str) -> None:
-        if self.running:
-            handle = list(self.running)[which % len(self.running)]
-            peer = self.running.pop(handle)
-            self.completed.add(handle)
-            self.ender = {**self.ender, handle: peer}
-            self.say(peer, type, handle, *[b"r"][: type is Type.WORK_COMPLETE])
-            if then == "status":
-                self.expected[1].append(("status", handle))
-                self.say(1, Type.GET_STATUS, handle)
-            elif then == "echo":
-                self.echo(peer)
+        handle = list(self.running)[which % len(self.running)]
+        peer = self.running.pop(handle)
+        self.completed.add(handle)
+        self.ender = {**self.ender, handle: peer}
+        self.say(peer, type, handle, *[b"r"][: type is Type.WORK_COMPLETE])
+        if then == "status":
+            self.expected[1].append(("status", handle))
+            self.say(1, Type.GET_STATUS, handle)
+        elif then == "echo":
+            self.echo(peer)
 
     @rule(peer=st.sampled_from(CLIENTS + WORKERS))
     def leave(self, peer: int) -> None:
@@ -147,20 +153,23 @@ class KeepingMachine(RuleBasedStateMachine):
         if peer in WORKERS:
             self.stage.worker(peer, b"f")
 
+    @precondition(lambda self: self.stage.pending)
     @rule()
     def commit(self) -> None:
         self.take(self.stage.commit())
 
+    @precondition(lambda self: self.stage.pending)
     @rule()
     def refuse(self) -> None:
         self.take(self.stage.refuse())
 
+    @precondition(lambda self: self.stage.wanted)
     @rule(limit=st.sampled_from([1, 1000]))
     def read(self, limit: int) -> None:
         while self.stage.wanted:
             self.take(self.stage.read(limit))
 
-    @precondition(lambda self: self.completed or self.made > 3)
+    @precondition(lambda self: self.completed)
     @rule(is_written=st.booleans())
     def crash(self, is_written: bool) -> None:
         if is_written:
@@ -200,6 +209,6 @@ class KeepingMachine(RuleBasedStateMachine):
 
 
 KeepingMachine.TestCase.settings = settings(
-    max_examples=200, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestKeeping = KeepingMachine.TestCase
