@@ -39,7 +39,7 @@ async def serve(settings: Settings, *, task_status: trio.TaskStatus[Running] = t
 
     Raises `StoreError` or `ListenError`, with what to do, before anything is served.
     """
-    store = await trio.to_thread.run_sync(open_store, str(settings.database))
+    store = await trio.to_thread.run_sync(open_store, settings.place)
     try:
         async with open_nursery() as nursery:
             servers: dict[str | None, str | Endpoint | Dialer] = {address: address for address in settings.servers}
@@ -59,7 +59,13 @@ async def serve(settings: Settings, *, task_status: trio.TaskStatus[Running] = t
 
 
 def _new_core(store: Store, settings: Settings) -> Core:
-    return Core(store, instance=str(uuid.uuid4()), retention=Retention(settings.keep_days), name=cores.name())
+    return Core(
+        store,
+        instance=str(uuid.uuid4()),
+        clock=store.now,
+        retention=Retention(settings.keep_days),
+        name=cores.name(),
+    )
 
 
 async def _live(

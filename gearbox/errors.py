@@ -10,7 +10,17 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any
 
-__all__ = ["Code", "ConfigError", "GearboxError", "RpcError", "StoreBusy", "StoreError", "StoreFenced", "StoreFull"]
+__all__ = [
+    "Code",
+    "ConfigError",
+    "GearboxError",
+    "RpcError",
+    "StoreBusy",
+    "StoreError",
+    "StoreFenced",
+    "StoreFull",
+    "StoreUncertain",
+]
 
 
 class Code(IntEnum):
@@ -85,6 +95,10 @@ class StoreFull(StoreError):
 
 class StoreFenced(StoreError):
     """The other cores on the database have declared this one dead: it may change nothing any more."""
+
+
+class StoreUncertain(StoreError):
+    """The transaction was committed or not: `Store.settle` tells, once the database can be reached."""
 
 
 class ConfigError(GearboxError):

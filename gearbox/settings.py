@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from math import inf
 from pathlib import Path
@@ -11,6 +12,7 @@ import attrs
 from abraxas_py import InvalidEndpoint, parse_endpoint
 from gearbox.errors import ConfigError
 from gearbox.job import TERMINAL, Status
+from gearbox.store.address import JOBS, MysqlAddress
 
 __all__ = ["DEFAULT_LISTEN", "Settings"]
 
@@ -23,13 +25,18 @@ class Settings:
 
     listen: tuple[str, ...]
     servers: tuple[str, ...]
-    database: Path
+    database: Path | MysqlAddress
     keep_days: Mapping[Status, float] = attrs.field(factory=dict)  # of jobs that ended; the others are kept for ever
 
     @property
     def is_embedded(self) -> bool:
         """Whether the broker runs in this process."""
         return not self.servers
+
+    @property
+    def place(self) -> str | MysqlAddress:
+        """Where jobs are kept, for `open_store`."""
+        return str(self.database) if isinstance(self.database, Path) else self.database
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -42,10 +49,8 @@ class Settings:
                 "GEARMAN_SERVER and GEARBOX_LISTEN are both set: unset the first for a broker in this process, "
                 "the second to use the servers that it names"
             )
-        if environment.get("MYSQL_HOSTNAME"):
-            faults.append("MYSQL_HOSTNAME is set, but this version keeps its jobs in SQLite only: unset it")
         keep_days = _keep_days(environment.get("GEARBOX_RETENTION", ""), faults)
-        database = _database(environment, faults)
+        database = _mysql(environment, faults) or _file(environment, faults)
         if faults:
             raise ConfigError(faults)
         return cls(listen, servers, database, keep_days)
@@ -80,7 +85,38 @@ def _keep_days(text: str, faults: list[str]) -> dict[Status, float]:
     return days
 
 
-def _database(environment: Mapping[str, str], faults: list[str]) -> Path:
+def _mysql(environment: Mapping[str, str], faults: list[str]) -> MysqlAddress | None:
+    """The server to use instead of a file; None if none is named."""
+    host, unix_socket = environment.get("MYSQL_HOSTNAME", ""), environment.get("MYSQL_UNIX_SOCKET") or None
+    others = [name for name in ("MYSQL_DATABASE", "MYSQL_PORT", "DB_TABLE_JOBS") if environment.get(name)]
+    if not host and not unix_socket:
+        if others:
+            faults.append(f"{others[0]} is set without MYSQL_HOSTNAME: set that too, or unset it to use SQLite")
+        return None
+    if environment.get("GEARBOX_DATABASE"):
+        faults.append("MYSQL_HOSTNAME and GEARBOX_DATABASE are both set: unset the one that is not to be used")
+    for name in ("MYSQL_DATABASE", "MYSQL_USER"):
+        if not environment.get(name):
+            faults.append(f"{name} is not set, but MYSQL_HOSTNAME is: name the {name[6:].lower()} too")
+    port, table = environment.get("MYSQL_PORT") or "3306", environment.get("DB_TABLE_JOBS") or JOBS
+    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        faults.append(f"MYSQL_PORT: {port!r} is no port")
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,47}", table):
+        faults.append(f"DB_TABLE_JOBS: {table!r} is no name of at most 48 letters, digits and _")
+    if faults:
+        return None
+    return MysqlAddress(
+        host or "localhost",
+        environment["MYSQL_USER"],
+        environment.get("MYSQL_PASSWORD", ""),
+        environment["MYSQL_DATABASE"],
+        int(port),
+        unix_socket,
+        table,
+    )
+
+
+def _file(environment: Mapping[str, str], faults: list[str]) -> Path:
     named = environment.get("GEARBOX_DATABASE")
     state = environment.get("XDG_STATE_HOME") or "~/.local/state"
     path = Path(named) if named else Path(state) / "gearbox" / "gearbox.db"

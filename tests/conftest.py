@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 import trio.testing
+
+# Tests are imported by path, not as a package, so what they share must be found like this.
+sys.path.insert(0, str(Path(__file__).parent / "servers"))
+
+from mariadb_stage import MariaDb, program
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -27,6 +37,24 @@ async def bounded(test: Any, arguments: dict[str, Any], timeout: float) -> None:
     """No test of ours may hang: a minute of real time, or an hour of a clock that jumps, then it fails."""
     with trio.fail_after(timeout):
         await test(**arguments)
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariaDb]:
+    """A server for the databases of all tests. Without the program they are skipped; on CI they fail."""
+    try:
+        program("mariadbd")
+    except FileNotFoundError as error:
+        if os.environ.get("CI"):
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # and a short path, for the socket's name
+    with tempfile.TemporaryDirectory(prefix="gearbox", dir=memory) as folder:
+        server = MariaDb(Path(folder))
+        server.install()
+        server.start()
+        yield server
+        server.stop()
 
 
 @pytest.fixture

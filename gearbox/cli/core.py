@@ -48,6 +48,10 @@ It takes no other options and is controlled by its environment:
   GEARBOX_DATABASE  the SQLite file with the jobs
                     [default: $XDG_STATE_HOME/gearbox/gearbox.db, that is
                     ~/.local/state/gearbox/gearbox.db]
+  MYSQL_HOSTNAME    keep the jobs on this MySQL 8 or MariaDB 10.6 server (or
+                    newer) instead; with it go MYSQL_PORT, MYSQL_DATABASE,
+                    MYSQL_USER, MYSQL_PASSWORD and MYSQL_UNIX_SOCKET
+  DB_TABLE_JOBS     the table of jobs there [default: gearbox_jobs]
   GEARBOX_RETENTION how many days jobs are kept after their end, by status:
                     complete=30,errored=90 [default: for ever]
   GEARMAN_SERVER    use these Gearman servers instead of its own:
@@ -120,7 +124,7 @@ async def _check(settings: Settings) -> int:
     """A line for each thing that must work, with what to do where it does not."""
     code = ExitCode.OK
     try:
-        open_store(str(settings.database)).close()
+        open_store(settings.place).close()
         print(f"ok    database {settings.database}")
     except StoreError as error:
         print(f"fail  {error}")

@@ -11,7 +11,7 @@ from gearbox.errors import Code, RpcError
 from gearbox.job import FAILED, Action, Job, NewJob, Status
 from gearbox.rules.bundle import Item, check_order
 from gearbox.steps.life import advance
-from gearbox.store import Moment, Result, Tx
+from gearbox.store import Lock, Moment, Result, Tx
 
 __all__ = ["BUNDLE_LIMIT", "queue_many", "retry"]
 
@@ -76,7 +76,7 @@ def retry(id: int, downstream: bool, tx: Tx, moment: Moment, who: str | None = N
 
 def _plan(id: int, downstream: bool, tx: Tx) -> list[Job]:
     """The jobs to queue again, in order of id. Up the graph go those without which they would fail at once."""
-    job = tx.job(id)
+    job = tx.job(id, Lock.EXCLUSIVE)
     if job is None:
         raise RpcError(Code.NOT_FOUND, "no such job")
     again = tx.retry_of(id)
@@ -143,13 +143,15 @@ def _store(items: Sequence[Item], tx: Tx, moment: Moment, who: str, why: str) ->
     order = check_order(items)
     ids: dict[int, int] = {}
     targets: dict[int, None] = {}
+    if any(item.new.before_id is not None for item in items):
+        tx.lock_graph()
     for place in order:
         item = items[place]
         new = item.new
         if item.after is not None:
             new = attrs.evolve(new, after_id=ids[item.after])
-        parent = None if new.after_id is None else tx.job(new.after_id)
-        target = None if new.before_id is None else tx.job(new.before_id)
+        parent = None if new.after_id is None else tx.resolve(new.after_id, Lock.SHARED)
+        target = None if new.before_id is None else tx.job(new.before_id, Lock.EXCLUSIVE)
         if target is not None:
             targets[target.id] = None
         initial = rules.admit(new, parent, target, is_cycle=False)

@@ -38,7 +38,7 @@ from gearbox.job import (
     Waiting,
 )
 from gearbox.rules import attempts, inputs
-from gearbox.store import Moment, Result, Tx
+from gearbox.store import Lock, Moment, Result, Tx
 
 __all__ = [
     "DUE_LIMIT",
@@ -88,15 +88,18 @@ def queue(new: NewJob, tx: Tx, moment: Moment, who: str | None = None, why: str 
         known = tx.job_of_token(new.submit_token)
         if known is not None:
             return Result(known.id)
-    parent = None if new.after_id is None else tx.job(new.after_id)
-    target = None if new.before_id is None else tx.job(new.before_id)
+    if new.after_id is not None and new.before_id is not None:
+        tx.lock_graph()
+    # A parent that ends looks for its children: either it finds this one, or this one finds it ended.
+    parent = None if new.after_id is None else tx.job(new.after_id, Lock.SHARED)
+    target = None if new.before_id is None else tx.job(new.before_id, Lock.EXCLUSIVE)
     is_cycle = parent is not None and target is not None and tx.waits_for(parent.id, target.id)
     initial = rules.admit(new, parent, target, is_cycle)
     job = tx.insert(new, initial, moment.now, who or moment.owner, why)
 
     actions = [] if target is None else advance(tx, moment, target.id)
     # Nobody can refer to an id that was not known until now, so its pool is empty.
-    original = None if parent is None else tx.resolve(parent.id)
+    original = None if parent is None else tx.resolve(parent.id, Lock.SHARED)
     twin = tx.twin(job.dedupe) if job.has_dedupe else None
     facts = Facts(job, None if original is None else original.status, Pool(), twin)
     actions += decide(tx, moment, facts)
@@ -105,7 +108,7 @@ def queue(new: NewJob, tx: Tx, moment: Moment, who: str | None = None, why: str 
 
 def look(id: int, tx: Tx, moment: Moment) -> Result:
     """Look at one job again, because its time has come or something that it depends on has changed."""
-    job = tx.job(id)
+    job = tx.job(id, Lock.EXCLUSIVE)
     if job is None or job.status in TERMINAL:
         return Result()
     if job.status not in ACTIVE:
@@ -139,7 +142,7 @@ def sweep(statuses: Sequence[Status], above: int, tx: Tx, moment: Moment) -> Res
 
 def settle(id: int, epoch: int, event: Event, tx: Tx, moment: Moment) -> Result:
     """News of an attempt from Gearman. What concerns an earlier attempt changes nothing."""
-    job = tx.job(id)
+    job = tx.job(id, Lock.EXCLUSIVE)
     if job is None or job.epoch != epoch:
         return Result()
     return Result(actions=react(tx, moment, job, event))
@@ -177,7 +180,7 @@ def claimed(since: float, until: float, above: int, tx: Tx, moment: Moment) -> R
 
 def begin(id: int, epoch: int, tx: Tx, moment: Moment) -> Result:
     """A worker that asks no leave has the attempt: its time is counted from now on."""
-    job = tx.job(id)
+    job = tx.job(id, Lock.EXCLUSIVE)
     if job is None or job.status is not Status.RUNNING or job.epoch != epoch:
         return Result()
     return Result(actions=_perhaps(tx, moment, job, attempts.begin(job, moment.now)))
@@ -185,7 +188,7 @@ def begin(id: int, epoch: int, tx: Tx, moment: Moment) -> Result:
 
 def report(id: int, epoch: int | None, news: Reported, tx: Tx, moment: Moment) -> Result:
     """`job_data`. Without an epoch (workers of the original) it speaks of the last attempt."""
-    job = tx.job(id)
+    job = tx.job(id, Lock.EXCLUSIVE)
     if job is None:
         raise RpcError(Code.NOT_FOUND, "no such job")
     if job.status not in ACTIVE or (epoch is not None and epoch != job.epoch):
@@ -198,7 +201,7 @@ def report(id: int, epoch: int | None, news: Reported, tx: Tx, moment: Moment) -
 
 def job_start(id: int, epoch: int, worker: str, tx: Tx, moment: Moment) -> Result:
     """A worker asks for leave to run an attempt; the value is True for exactly one, however often it asks."""
-    job = tx.job(id)
+    job = tx.job(id, Lock.EXCLUSIVE)
     if job is None:
         raise RpcError(Code.NOT_FOUND, "no such job")
     if job.status not in ACTIVE or job.epoch != epoch:
@@ -215,7 +218,7 @@ def _is_of(worker: str, attempt: Attempt | None) -> bool:
 
 def alive(id: int, epoch: int, tx: Tx, moment: Moment) -> Result:
     """A worker asks whether to go on with an attempt; False: it must stop."""
-    job = tx.job(id)
+    job = tx.job(id, Lock.EXCLUSIVE)
     if job is None:
         return Result(False)
     is_wanted, renewed = attempts.alive(job, epoch, moment.now)
@@ -225,7 +228,7 @@ def alive(id: int, epoch: int, tx: Tx, moment: Moment) -> Result:
 def cancel(id: int, reason: str | None, tx: Tx, moment: Moment, who: str | None = None) -> Result:
     """End a job that nobody wants any more; False if it had ended already, which is noted."""
     who = who or moment.owner
-    job = tx.job(id)
+    job = tx.job(id, Lock.EXCLUSIVE)
     if job is None:
         raise RpcError(Code.NOT_FOUND, "no such job")
     cancelled = rules.cancel(job, reason, moment.now)
@@ -237,7 +240,7 @@ def cancel(id: int, reason: str | None, tx: Tx, moment: Moment, who: str | None 
 
 def go(id: int, tx: Tx, moment: Moment) -> Result:
     """Let a noopwait go; the value tells whether this call did it."""
-    job = tx.job(id)
+    job = tx.job(id, Lock.EXCLUSIVE)
     released = None if job is None else rules.go(job, moment.now)
     if job is None or released is None:
         return Result(False)
@@ -396,7 +399,7 @@ def _release_target(tx: Tx, job: Job) -> Job | None:
     if job.method != rules.NOOPGO or job.arguments is None:
         return None
     id = id_of(rpc.load(job.arguments))
-    return None if id is None else tx.job(id)
+    return None if id is None else tx.job(id, Lock.EXCLUSIVE)
 
 
 def id_of(value: Any) -> int | None:

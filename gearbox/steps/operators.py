@@ -9,7 +9,7 @@ from gearbox.errors import Code, RpcError
 from gearbox.job import Action, Job, Priority, Status, Transition
 from gearbox.rules.query import Query
 from gearbox.steps import bundles, life
-from gearbox.store import Deed, Moment, Result, Step, Tx
+from gearbox.store import Deed, Lock, Moment, Result, Step, Tx
 
 __all__ = ["ACTIONS", "act", "deeds", "hurry", "recorded", "reprioritise"]
 
@@ -120,7 +120,7 @@ def deeds(below: int | None, limit: int, tx: Tx, moment: Moment) -> Result:
 
 
 def _job(id: int, tx: Tx) -> Job:
-    job = tx.job(id)
+    job = tx.job(id, Lock.EXCLUSIVE)
     if job is None:
         raise RpcError(Code.NOT_FOUND, "no such job")
     return job

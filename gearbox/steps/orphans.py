@@ -16,7 +16,7 @@ from gearbox.errors import Code, RpcError
 from gearbox.job import ACTIVE, Action, Ended, Job, NoWorker, Seen, Status
 from gearbox.rules import attempts
 from gearbox.steps.life import DUE_LIMIT, react, vanished, workers_of
-from gearbox.store import Moment, Result, Tx
+from gearbox.store import Lock, Moment, Result, Tx
 
 __all__ = ["Adopted", "Orphan", "fail", "recover", "see", "strand", "vanish"]
 
@@ -48,7 +48,7 @@ def recover(grace: float, above: int, tx: Tx, moment: Moment) -> Result:
     left = [job.id for job in tx.jobs(ids) if job.owner not in alive]
     orphans: list[Orphan] = []
     actions: list[Action] = []
-    for job in tx.jobs(left):
+    for job in tx.jobs(left, Lock.EXCLUSIVE):
         if job.owner in alive or job.status not in ACTIVE:  # by another core, meanwhile
             continue
         if alive:
@@ -66,7 +66,7 @@ def recover(grace: float, above: int, tx: Tx, moment: Moment) -> Result:
 
 def see(id: int, epoch: int, tx: Tx, moment: Moment) -> Result:
     """Gearman says that a worker has the attempt. The value tells whether to ask again."""
-    job = tx.job(id)
+    job = tx.job(id, Lock.EXCLUSIVE)
     if job is None or job.epoch != epoch or job.status not in (Status.RUNNING, Status.MISSING):
         return Result(False)
     return Result(True, react(tx, moment, job, Seen()))
@@ -74,7 +74,7 @@ def see(id: int, epoch: int, tx: Tx, moment: Moment) -> Result:
 
 def vanish(id: int, epoch: int, grace: float, tx: Tx, moment: Moment) -> Result:
     """The connection that watched an attempt is lost: if it was never started it is ready again, else missing."""
-    job = tx.job(id)
+    job = tx.job(id, Lock.EXCLUSIVE)
     if job is None or job.epoch != epoch:
         return Result()
     return Result(actions=react(tx, moment, job, vanished(tx, job, grace)))
@@ -85,7 +85,7 @@ def strand(id: int, epoch: int, tx: Tx, moment: Moment) -> Result:
 
     The value is True if it goes to another server that has; then the first one should forget it.
     """
-    job = tx.job(id)
+    job = tx.job(id, Lock.EXCLUSIVE)
     if job is None or job.epoch != epoch:
         return Result(False)
     if workers_of(tx, moment, job)[0] == 0:
@@ -99,7 +99,7 @@ def fail(id: int, epoch: int, grace: float, tx: Tx, moment: Moment) -> Result:
     A worker that had asked leave to start would have told us more. It may still run the attempt, cut off from its
     server: it has `grace` seconds to come back.
     """
-    job = tx.job(id)
+    job = tx.job(id, Lock.EXCLUSIVE)
     if job is None or job.epoch != epoch:
         return Result()
     event = vanished(tx, job, grace)

@@ -11,7 +11,7 @@ from gearbox.errors import Code, RpcError
 from gearbox.job import TERMINAL, Action, Backoff, NewJob, Priority
 from gearbox.rules.recurrence import Schedule, due_runs, next_after, problem_of, take
 from gearbox.steps.life import queue
-from gearbox.store import Moment, Result, Tx
+from gearbox.store import Lock, Moment, Result, Tx
 
 __all__ = ["fire", "new_job", "run_now", "schedule", "schedules", "unschedule"]
 
@@ -21,7 +21,7 @@ def schedule(wanted: Schedule, tx: Tx, moment: Moment, who: str | None = None) -
     problem = problem_of(wanted.cron, wanted.timezone, moment.now)
     if problem is not None:
         raise RpcError(Code.BAD_REQUEST, problem)
-    known = tx.schedule(wanted.name)
+    known = tx.schedule(wanted.name, Lock.EXCLUSIVE)
     entry = attrs.evolve(
         wanted,
         created=moment.now if known is None else known.created,
@@ -45,7 +45,7 @@ def unschedule(name: str, tx: Tx, moment: Moment) -> Result:
 
 def run_now(name: str, tx: Tx, moment: Moment, who: str | None = None) -> Result:
     """Make the entry's job at once, whatever else it does. The value is the job's id."""
-    entry = tx.schedule(name)
+    entry = tx.schedule(name, Lock.EXCLUSIVE)
     if entry is None:
         raise RpcError(Code.NOT_FOUND, f"no such schedule: {name}")
     made = _make(entry, f"queued by schedule {name}, run now", tx, moment, who)
@@ -55,7 +55,7 @@ def run_now(name: str, tx: Tx, moment: Moment, who: str | None = None) -> Result
 
 def fire(name: str, tx: Tx, moment: Moment) -> Result:
     """Make the jobs of an entry that is due, or whose earlier job has ended."""
-    entry = tx.schedule(name)
+    entry = tx.schedule(name, Lock.EXCLUSIVE)
     if entry is None:
         return Result()
     runs, next_at = due_runs(entry, moment.now)

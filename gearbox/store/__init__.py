@@ -11,6 +11,7 @@ What a job's end means for those that depend on it is asked once for all jobs th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import Enum, auto
 from math import inf
 from typing import Any, Protocol
 
@@ -19,6 +20,7 @@ import attrs
 from gearbox.job import Action, Attempt, Control, Facts, Job, NewJob, Priority, Status, Transition
 from gearbox.rules.query import Query
 from gearbox.rules.recurrence import Schedule
+from gearbox.store.address import MysqlAddress
 from gearbox.store.rollups import Bucket
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "CoreRow",
     "Deed",
     "Found",
+    "Lock",
     "Moment",
     "Node",
     "Result",
@@ -38,11 +41,20 @@ __all__ = [
 ]
 
 
+class Lock(Enum):
+    """What other cores may do to a row that was read, until the transaction ends. One that has its file alone locks
+    nothing."""
+
+    NONE = auto()  # anything: for answers that may be old when they arrive
+    SHARED = auto()  # read it, and lock it likewise: it stays as it is
+    EXCLUSIVE = auto()  # wait: for what this transaction may change
+
+
 @attrs.frozen
 class Moment:
     """What a step may know beside the rows."""
 
-    now: float  # Unix seconds, by the machine's clock
+    now: float  # Unix seconds, by the store's clock
     owner: str  # the id of this core
     since: float  # when Gearman was last reached anew; workers may still be coming back
     workers: Mapping[str, int] | None  # method -> workers; None while Gearman cannot be asked
@@ -183,18 +195,21 @@ class Tx(Protocol):
 
     # --- jobs: reads ---
 
-    def job(self, id: int) -> Job | None: ...
+    def job(self, id: int, lock: Lock = Lock.NONE) -> Job | None: ...
 
     def job_of_token(self, submit_token: str) -> Job | None: ...
 
-    def resolve(self, id: int) -> Job | None:
-        """The job itself, or the one that it is at last a duplicate of."""
+    def resolve(self, id: int, lock: Lock = Lock.NONE) -> Job | None:
+        """The job itself, or the one that it is at last a duplicate of. A lock holds all of the chain."""
 
     def facts(self, id: int) -> Facts | None:
         """What the rows of a job and those around it say: all but workers, controls and `releases`."""
 
     def twin(self, dedupe: str) -> int | None:
         """The active job that has this dedupe."""
+
+    def lock_graph(self) -> None:
+        """Until the transaction ends, no other core adds a job with both edges: two could close a cycle together."""
 
     def waits_for(self, id: int, other: int) -> bool:
         """Whether the job `id` can run only after `other`, by any path of after_id and before_id."""
@@ -232,7 +247,7 @@ class Tx(Protocol):
     def ids(self, statuses: Iterable[Status], above: int, limit: int) -> list[int]:
         """Current jobs of these statuses with an id above `above`, in order of id."""
 
-    def jobs(self, ids: Sequence[int]) -> list[Job]:
+    def jobs(self, ids: Sequence[int], lock: Lock = Lock.NONE) -> list[Job]:
         """These jobs in order of id; unknown ids are left out."""
 
     def current(self, limit: int) -> list[Job]:
@@ -320,7 +335,7 @@ class Tx(Protocol):
 
     # --- recurring entries ---
 
-    def schedule(self, name: str) -> Schedule | None: ...
+    def schedule(self, name: str, lock: Lock = Lock.NONE) -> Schedule | None: ...
 
     def schedules(self) -> list[Schedule]: ...
 
@@ -349,13 +364,32 @@ class Store(Protocol):
     is_shared: bool  # whether other cores may work on the database at the same time
 
     def run_batch(self, steps: Sequence[Step], moment: Moment) -> Batch:
-        """Run the steps in one transaction. Raises `StoreError` if it could not be committed: no step has happened."""
+        """Run the steps in one transaction.
+
+        Raises `StoreError` if it could not be committed: no step has happened; or `StoreUncertain`, then call `settle`.
+        """
+
+    def settle(self) -> Batch | None:
+        """The outcomes of the batch that ended in `StoreUncertain`; None if no step has happened.
+
+        Raises `StoreError` while that cannot be told.
+        """
+
+    def now(self) -> float:
+        """Unix seconds by the clock that all cores on this database share."""
 
     def close(self) -> None: ...
 
 
-def open_store(path: str) -> Store:
-    """The SQLite store in the file `path`, made and migrated if need be. Raises `StoreError` with what to do."""
+def open_store(place: str | MysqlAddress) -> Store:
+    """The store in a file of SQLite's, or on a server, made and migrated if need be.
+
+    Raises `StoreError` with what to do.
+    """
+    if isinstance(place, MysqlAddress):
+        from gearbox.store.mysql import MysqlStore
+
+        return MysqlStore(place)
     from gearbox.store.sqlite import SqliteStore
 
-    return SqliteStore(path)
+    return SqliteStore(place)

@@ -39,6 +39,7 @@ class Changes:
 
     def __init__(self) -> None:
         self.jobs: dict[int, Job] = {}  # as they are now: all that were read by id, stored or changed
+        self.locked: dict[int, str] = {}  # how the rows were locked that were read by id
         self.born: dict[int, str | None] = {}  # those that no row stands for yet, with their submit_token
         self.tokens: dict[str, int] = {}  # the same by their submit_token
         self.changed: dict[int, Stored] = {}  # those whose row has to follow
@@ -57,6 +58,16 @@ class Changes:
     def is_written(self) -> bool:
         """Whether nothing is left to be written. Every change has an event or is one of a row."""
         return not (self.events or self.born or self.changed or self.opened or self.started or self.ended)
+
+    def is_held(self, id: int, how: str) -> bool:
+        """Whether a job stays for this transaction what it is here. One that is changed has to, or nothing is stored.
+
+        >>> changes = Changes()
+        >>> changes.locked[1] = " LOCK IN SHARE MODE"
+        >>> changes.is_held(1, " LOCK IN SHARE MODE"), changes.is_held(1, " FOR UPDATE")
+        (True, False)
+        """
+        return self.locked.get(id) in (how, " FOR UPDATE") or id in self.changed or id in self.born
 
     def put(self, table: dict[Any, Any], key: Any, value: Any) -> None:
         """Set an entry of one of the dictionaries, so that it can be undone."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gearbox.job import TERMINAL
-from gearbox.store import CoreRow
+from gearbox.store import CoreRow, Lock
 from gearbox.store.reading import Reading
 from gearbox.store.rows import listed, micros
 
@@ -34,7 +34,7 @@ class Cores(Reading):
         self._change(INSERT_CORE, {"id": id, "name": name, "now": micros(now)})
 
     def is_alive(self, id: str) -> bool:
-        return self._execute(SELECT_IS_ALIVE, {"id": id}).fetchone() is not None
+        return self._execute(SELECT_IS_ALIVE + self.LOCKS[Lock.SHARED], {"id": id}).fetchone() is not None
 
     def beat(self, id: str, now: float) -> None:
         self._change(BEAT, {"id": id, "now": micros(now)})

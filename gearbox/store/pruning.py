@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gearbox.job import TERMINAL, Status
+from gearbox.store import Lock
 from gearbox.store.reading import Reading
 from gearbox.store.rows import STATUSES, listed, micros
 
@@ -53,6 +54,7 @@ class Pruning(Reading):
         ids = [id for (id,) in self._execute(SELECT_BELOW, {"below": below, "limit": limit}).fetchall()]
         pruned = 0
         for id in ids:
+            self.job(id, Lock.EXCLUSIVE)  # whoever would refer to it locks it first
             _, status, completed, is_free = self._execute(SELECT_OLD, {"id": id}).fetchone()
             oldest = before.get(STATUSES[status])
             if is_free and oldest is not None and completed is not None and completed <= (micros(oldest) or 0):

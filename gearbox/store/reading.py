@@ -6,10 +6,10 @@ Statements are written once, with `:name` parameters; a dialect gives `execute` 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from gearbox.job import ACTIVE, CURRENT, FAILED, TERMINAL, Action, Attempt, Control, Facts, Job, Pool, Recheck, Status
-from gearbox.store import Audit, Node
+from gearbox.store import Audit, Lock, Node
 from gearbox.store.rollups import Bucket, summary
 from gearbox.store.rows import JOB, STATUSES, attempt_of, iso, job_of, listed, micros
 from gearbox.store.writing import Connection, Writing
@@ -89,8 +89,8 @@ SELECT seq, at, from_status, to_status, epoch, why, who FROM gearbox_events WHER
 SELECT_DUE = "SELECT id FROM gearbox_jobs WHERE next_at <= :now ORDER BY next_at LIMIT :limit"
 SELECT_NEXT = """
 SELECT min(next_at) FROM (
-    SELECT * FROM (SELECT next_at FROM gearbox_jobs WHERE next_at IS NOT NULL ORDER BY next_at LIMIT 1)
-    UNION ALL SELECT min(next_at) FROM gearbox_schedules)
+    SELECT * FROM (SELECT next_at FROM gearbox_jobs WHERE next_at IS NOT NULL ORDER BY next_at LIMIT 1) AS job
+    UNION ALL SELECT min(next_at) FROM gearbox_schedules) AS timer
 """
 SELECT_IDS = f"""
 SELECT id FROM gearbox_jobs
@@ -109,16 +109,20 @@ SELECT measure, jobs, total, squares FROM gearbox_measures WHERE method_name = :
 class Reading(Writing):
     """The part of `store.Tx` that changes nothing."""
 
+    LOCKS: ClassVar[Mapping[Lock, str]] = dict.fromkeys(Lock, "")  # what a dialect puts behind a SELECT
+
     def __init__(self, connection: Connection, controls: dict[str, Control]) -> None:
         super().__init__(connection)
         self._controls = controls  # by method; the store keeps them, for they are asked for with every claim
 
-    def job(self, id: int) -> Job | None:
-        job = self.changes.jobs.get(id)
-        if job is None:
-            row = self._connection.execute(SELECT_JOB, {"id": id}).fetchone()
+    def job(self, id: int, lock: Lock = Lock.NONE) -> Job | None:
+        changes, how = self.changes, self.LOCKS[lock]
+        job = changes.jobs.get(id)
+        if job is None or (how and not changes.is_held(id, how)):
+            row = self._connection.execute(SELECT_JOB + how, {"id": id}).fetchone()
             if row is not None:
-                job = self.changes.jobs[id] = job_of(row)
+                job = changes.jobs[id] = job_of(row)
+                changes.locked[id] = how
         return job
 
     def job_of_token(self, submit_token: str) -> Job | None:
@@ -132,12 +136,12 @@ class Reading(Writing):
         row = self._execute(statement, values).fetchone()
         return None if row is None else job_of(row)
 
-    def resolve(self, id: int) -> Job | None:
-        job = self.job(id)
+    def resolve(self, id: int, lock: Lock = Lock.NONE) -> Job | None:
+        job = self.job(id, lock)
         for _ in range(CHAIN_LIMIT):
             if job is None or job.see_other is None:
                 return job
-            job = self.job(job.see_other)
+            job = self.job(job.see_other, lock)
         raise AssertionError(f"job {id} is a duplicate of itself")
 
     def facts(self, id: int) -> Facts | None:
@@ -163,6 +167,9 @@ class Reading(Writing):
     def twin(self, dedupe: str) -> int | None:
         row = self._execute(SELECT_TWIN, {"dedupe": dedupe}).fetchone()
         return None if row is None else row[0]
+
+    def lock_graph(self) -> None:
+        """Nothing to do where there is one writer."""
 
     def waits_for(self, id: int, other: int) -> bool:
         seen = {id}
@@ -239,10 +246,10 @@ class Reading(Writing):
             found += [id for (id,) in self._execute(SELECT_IDS, row).fetchall()]
         return sorted(found)[:limit]
 
-    def jobs(self, ids: Sequence[int]) -> list[Job]:
+    def jobs(self, ids: Sequence[int], lock: Lock = Lock.NONE) -> list[Job]:
         found: dict[int, Job] = {}
         for some in _portions(ids):
-            rows = self._execute(SELECT_JOBS % _names(some), some).fetchall()
+            rows = self._execute(SELECT_JOBS % _names(some) + self.LOCKS[lock], some).fetchall()
             found |= {row[0]: job_of(row) for row in rows}
         return [found[id] for id in sorted(found)]
 

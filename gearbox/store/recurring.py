@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from gearbox.rules.recurrence import Missed, Overlap, Schedule
+from gearbox.store import Lock
 from gearbox.store.reading import Reading
 from gearbox.store.rows import micros, seconds
 
@@ -32,8 +33,8 @@ DELETE_SCHEDULE = "DELETE FROM gearbox_schedules WHERE name = :name"
 class Recurring(Reading):
     """The part of `store.Tx` that is about recurring entries."""
 
-    def schedule(self, name: str) -> Schedule | None:
-        row = self._execute(SELECT_SCHEDULE, {"name": name}).fetchone()
+    def schedule(self, name: str, lock: Lock = Lock.NONE) -> Schedule | None:
+        row = self._execute(SELECT_SCHEDULE + self.LOCKS[lock], {"name": name}).fetchone()
         return None if row is None else _schedule(row)
 
     def schedules(self) -> list[Schedule]:

@@ -16,11 +16,13 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from math import inf
 from pathlib import Path
+from time import time
 from typing import IO, Any
 
 from gearbox.errors import GearboxError, StoreBusy, StoreError, StoreFull
 from gearbox.job import Control
-from gearbox.store import Batch, Moment, Result, Step
+from gearbox.store import Batch, Moment, Step
+from gearbox.store.running import Entangled, run_steps
 from gearbox.store.sql import SqlTx
 
 __all__ = ["SqliteStore"]
@@ -80,19 +82,25 @@ class SqliteStore:
         self._connection.close()
         self._lock.close()
 
+    def now(self) -> float:
+        return time()
+
+    def settle(self) -> None:
+        """SQLite always knows what became of a commit."""
+
     def run_batch(self, steps: Sequence[Step], moment: Moment) -> Batch:
         try:
-            return self._run_batch(steps, moment, _undo_in_memory)
-        except _Entangled:
-            return self._run_batch(steps, moment, _undo_by_savepoint)
+            return self._run_batch(steps, moment, None)
+        except Entangled:
+            return self._run_batch(steps, moment, self._connection.execute)
 
-    def _run_batch(self, steps: Sequence[Step], moment: Moment, run: Callable[..., Result | Exception]) -> Batch:
+    def _run_batch(self, steps: Sequence[Step], moment: Moment, savepoint: Callable[[str], Any] | None) -> Batch:
         connection = self._connection
         tx = SqlTx(self, self._controls)
         try:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("PRAGMA defer_foreign_keys = ON")  # rows are not written in the order of their making
-            outcomes = [run(step, tx, moment, connection) for step in steps]
+            outcomes = run_steps(steps, tx, moment, sqlite3.Error, savepoint)
             tx.flush()
             follow = tx.follow()
             next_at = tx.next_at()
@@ -109,7 +117,7 @@ class SqliteStore:
         """Run a statement in the transaction that is open."""
         return self._connection.execute(statement, values)
 
-    def execute_many(self, statement: str, rows: Sequence[Sequence[Any]]) -> int:
+    def execute_many(self, statement: str, rows: Sequence[Sequence[Any] | Mapping[str, Any]]) -> int:
         """Run it for each row of parameters; how many rows of the table matched."""
         return self._connection.executemany(statement, rows).rowcount
 
@@ -124,45 +132,6 @@ class SqliteStore:
             self._connection.execute("ROLLBACK")
         if tx.is_control_changed:
             tx.load_controls()
-
-
-class _Entangled(Exception):
-    """A step failed of which something is written already, together with what others did: all have to be run again."""
-
-
-def _undo_in_memory(step: Step, tx: SqlTx, moment: Moment, _: sqlite3.Connection) -> Result | Exception:
-    """One step. Errors of the database are the batch's, all others the step's own."""
-    tx.changes.begin()
-    try:
-        return step(tx, moment)
-    except (sqlite3.Error, StoreError):
-        raise
-    except Exception as error:
-        if tx.changes.is_mixed:
-            raise _Entangled from error
-        tx.changes.undo()
-        return error
-
-
-def _undo_by_savepoint(step: Step, tx: SqlTx, moment: Moment, connection: sqlite3.Connection) -> Result | Exception:
-    """The same, with a savepoint for what the step writes."""
-    tx.changes.begin()
-    connection.execute("SAVEPOINT step")
-    try:
-        result = step(tx, moment)
-        tx.write()
-    except (sqlite3.Error, StoreError):
-        raise
-    except Exception as error:
-        connection.execute("ROLLBACK TO step")
-        connection.execute("RELEASE step")
-        tx.changes.undo()
-        tx.changes.forget()
-        if tx.is_control_changed:
-            tx.load_controls()
-        return error
-    connection.execute("RELEASE step")
-    return result
 
 
 def migrate(connection: sqlite3.Connection, path: str) -> None:

@@ -63,7 +63,7 @@ class Connection(Protocol):
     def new_id(self) -> int:
         """An id for a new job, never given before."""
 
-    def execute_many(self, statement: str, rows: Sequence[Sequence[Any]]) -> int:
+    def execute_many(self, statement: str, rows: Sequence[Sequence[Any] | Mapping[str, Any]]) -> int:
         """Run a statement for each row of its parameters; how many rows of the table matched in all."""
 
 
@@ -132,20 +132,28 @@ class Writing:
     def flush(self) -> None:
         """Write all, and the statistics: the end of a batch."""
         self.write()
-        execute = self._connection.execute
         rollup = Rollup()
         for was, job, now in self.changes.moves:
             if was is None:
                 rollup.born(job)
             else:
                 rollup.moved(was, job, now)
-        for (method, status), jobs in rollup.counts.items():
-            if jobs:
-                execute(ADD_COUNT, {"method": method, "status": status.value, "jobs": jobs})
-        for (method, measure, bucket), sums in rollup.measures.items():
-            execute(ADD_MEASURE, {"method": method, "measure": measure, "bucket": bucket} | attrs.asdict(sums))
-        for method, (first, last) in rollup.seen.items():
-            execute(ADD_METHOD, {"method": method, "earliest": micros(first), "latest": micros(last)})
+        counts = [
+            {"method": method, "status": status.value, "jobs": jobs}
+            for (method, status), jobs in rollup.counts.items()
+            if jobs
+        ]
+        measures = [
+            {"method": method, "measure": measure, "bucket": bucket} | attrs.asdict(sums)
+            for (method, measure, bucket), sums in rollup.measures.items()
+        ]
+        seen = [
+            {"method": method, "earliest": micros(first), "latest": micros(last)}
+            for method, (first, last) in rollup.seen.items()
+        ]
+        for statement, rows in ((ADD_COUNT, counts), (ADD_MEASURE, measures), (ADD_METHOD, seen)):
+            if rows:  # in one order everywhere, so that cores wait for each other in turn and not in a ring
+                self._connection.execute_many(statement, sorted(rows, key=lambda row: list(row.values())[:3]))
 
 
 @cache

@@ -9,6 +9,7 @@ import pytest
 from gearbox.errors import ConfigError
 from gearbox.job import Status
 from gearbox.settings import Settings
+from gearbox.store.address import MysqlAddress
 
 
 def test_nothing_set_is_one_self_contained_process_on_loopback() -> None:
@@ -41,8 +42,8 @@ def test_all_faults_are_told_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         Settings.from_environment(environment)
     messages = caught.value.messages
-    assert len(messages) == 4
-    for name, message in zip(("GEARBOX_LISTEN", "GEARMAN_SERVER", "both", "MYSQL_HOSTNAME"), messages, strict=True):
+    names = ("GEARBOX_LISTEN", "GEARMAN_SERVER", "both", "MYSQL_DATABASE", "MYSQL_USER")
+    for name, message in zip(names, messages, strict=True):
         assert name in message
 
 
@@ -52,3 +53,28 @@ def test_a_home_directory_that_there_is_not(variable: str) -> None:
         Settings.from_environment({variable: "~nobody-of-that-name/x"})
     (message,) = caught.value.messages
     assert message.startswith("GEARBOX_DATABASE: ~nobody-of-that-name/x")
+
+
+def test_a_server_instead_of_a_file() -> None:
+    server = {"MYSQL_HOSTNAME": "db", "MYSQL_DATABASE": "jobs", "MYSQL_USER": "me", "MYSQL_PASSWORD": "secret"}
+    place = Settings.from_environment(server).place
+    assert place == MysqlAddress("db", "me", "secret", "jobs", 3306, None, "gearbox_jobs")
+    assert "secret" not in f"{place} {place!r}"
+    more = {"MYSQL_PORT": "3307", "MYSQL_UNIX_SOCKET": "/run/mysqld.sock", "DB_TABLE_JOBS": "my_jobs"}
+    place = Settings.from_environment(server | more).place
+    assert place == MysqlAddress("db", "me", "secret", "jobs", 3307, "/run/mysqld.sock", "my_jobs")
+
+
+@pytest.mark.parametrize(
+    ("environment", "name"),
+    [
+        ({"MYSQL_DATABASE": "jobs"}, "MYSQL_HOSTNAME"),
+        ({"DB_TABLE_JOBS": "jobs"}, "MYSQL_HOSTNAME"),
+        ({"MYSQL_HOSTNAME": "db", "MYSQL_DATABASE": "d", "MYSQL_USER": "u", "MYSQL_PORT": "x"}, "MYSQL_PORT"),
+        ({"MYSQL_HOSTNAME": "db", "MYSQL_DATABASE": "d", "MYSQL_USER": "u", "DB_TABLE_JOBS": "a;b"}, "DB_TABLE_JOBS"),
+        ({"MYSQL_HOSTNAME": "db", "MYSQL_DATABASE": "d", "MYSQL_USER": "u", "GEARBOX_DATABASE": "f"}, "both set"),
+    ],
+)
+def test_half_of_a_server_is_refused(environment: dict[str, str], name: str) -> None:
+    with pytest.raises(ConfigError, match=name):
+        Settings.from_environment(environment)

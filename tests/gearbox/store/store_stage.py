@@ -2,15 +2,48 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from functools import partial
 from typing import Any
+
+import pymysql
+import pymysql.err
 
 from gearbox.job import Fire, NewJob, Recheck, Release, Reported, Status
 from gearbox.steps import controls, life, recurring
 from gearbox.store import Moment, Result, Store
+from gearbox.store.address import MysqlAddress
 
 NOW = 1_800_000_000.0
 WORKERS = {"a::b": 1}
+
+
+REFUSALS = (sqlite3.IntegrityError, pymysql.err.MySQLError)  # of a statement that the tables do not allow
+
+
+@contextmanager
+def raw(place: str | MysqlAddress) -> Iterator[Any]:
+    """Run SQL beside the store, as another program would; gives a function from a statement to its rows."""
+    if isinstance(place, MysqlAddress):
+        connection: Any = pymysql.connect(
+            unix_socket=place.unix_socket,
+            user=place.user,
+            database=place.database,
+            autocommit=True,
+            ssl_disabled=True,
+        )
+    else:
+        connection = sqlite3.connect(place, isolation_level=None)
+
+    def sql(statement: str) -> list[Any]:
+        with closing(connection.cursor()) as cursor:
+            cursor.execute(statement)
+            return list(cursor.fetchall())
+
+    with closing(connection):
+        yield sql
 
 
 def moment(now: float = NOW, workers: dict[str, int] | None = WORKERS) -> Moment:

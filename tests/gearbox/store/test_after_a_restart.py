@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from gearbox.job import NewJob, Reported, Status
 from gearbox.steps import life, orphans
-from gearbox.store import Moment, Result, Store, open_store
+from gearbox.store import Moment, Result, Store
 
 NOW = 1_800_000_000.0
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = open_store(str(tmp_path / "jobs.db"))
-    yield store
-    store.close()
 
 
 def run(store: Store, step: Any, now: float, workers: dict[str, int], since: float = 0.0) -> Any:

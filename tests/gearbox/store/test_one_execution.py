@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gearbox.job import NewJob, NoWorker, Recheck, Reported, Status
 from gearbox.steps import life, orphans
-from gearbox.store import Moment, Result, Step, Store, open_store
+from gearbox.store import Moment, Result, Step, Store
 from gearbox.work.lease import PATIENCE
 
 NOW = 1_800_000_000.0
@@ -42,8 +41,7 @@ def run(store: Store, step: Step, now: float) -> Any:
 
 @pytest.mark.parametrize("lost", LOSSES)
 @pytest.mark.parametrize("lost_after", [0, 9, 30])
-def test_no_second_execution_while_the_first_may_go_on(tmp_path: Path, lost: str, lost_after: int) -> None:
-    store = open_store(str(tmp_path / "jobs.db"))
+def test_no_second_execution_while_the_first_may_go_on(store: Store, lost: str, lost_after: int) -> None:
     timeout = 4.0 if lost == "it runs too long" else None
     id = run(store, partial(life.queue, NewJob("a::b", max_retries=1, retry_delay=0, timeout=timeout)), NOW)
     assert run(store, partial(life.job_start, id, 1, "cut off"), NOW)
@@ -63,4 +61,3 @@ def test_no_second_execution_while_the_first_may_go_on(tmp_path: Path, lost: str
     run(store, partial(life.report, id, 2, Reported(Status.COMPLETE, '"right"')), now)
     job = run(store, lambda tx, moment: Result(tx.job(id)), now)
     assert job.result_data == '"right"'
-    store.close()

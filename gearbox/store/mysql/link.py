@@ -1,0 +1,80 @@
+"""A connection to the server, and its errors in our words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pymysql
+from pymysql.constants import CLIENT, CR, ER
+
+from gearbox.errors import StoreBusy, StoreError, StoreFull
+from gearbox.store.address import MysqlAddress
+
+__all__ = ["CONTENDED", "code_of", "connect", "is_lost", "translated"]
+
+CONNECT_TIMEOUT = 5  # s
+ANSWER_TIMEOUT = 5  # s for one statement; a lock is not waited for as long
+LOCK_WAIT = 3  # s
+MODE = "STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
+SESSION = f"SET time_zone = '+00:00', sql_mode = '{MODE}', innodb_lock_wait_timeout = {LOCK_WAIT}"
+# Locks are taken where they are wanted. REPEATABLE READ would add locks on gaps, and show rows of the past.
+ISOLATION = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
+
+LOST = {CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST, 2055, 0, 1053, 1077, 1927, 3169}  # also: being shut down, killed
+CONTENDED = {ER.DUP_ENTRY, ER.ROW_IS_REFERENCED_2, ER.NO_REFERENCED_ROW_2}  # another core was faster: look again
+FULL = {ER.DISK_FULL, ER.RECORD_FILE_FULL}
+READ_ONLY = {ER.OPTION_PREVENTS_STATEMENT, 1792, 1836}
+BUSY = {ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT}
+
+
+def connect(address: MysqlAddress, answer_timeout: float | None = ANSWER_TIMEOUT) -> Any:
+    """A connection that is set up for us. Raises `StoreError`."""
+    try:
+        connection = pymysql.connect(
+            host=address.host,
+            port=address.port,
+            unix_socket=address.unix_socket,
+            user=address.user,
+            password=address.password,
+            database=address.database,
+            charset="utf8mb4",
+            # an UPDATE counts the rows that it found, as SQLite does, not those that it made different
+            client_flag=CLIENT.FOUND_ROWS | CLIENT.MULTI_STATEMENTS,
+            connect_timeout=CONNECT_TIMEOUT,
+            read_timeout=answer_timeout,
+            write_timeout=answer_timeout,
+            autocommit=False,
+            ssl_disabled=address.unix_socket is not None,  # else TLS wherever the server offers it
+            init_command=SESSION,
+        )
+        with connection.cursor() as cursor:
+            cursor.execute(ISOLATION)
+    except (pymysql.Error, OSError) as error:
+        raise StoreError(f"cannot use the database {address}: {_reason(error)}") from error
+    return connection
+
+
+def code_of(error: BaseException) -> int:
+    return error.args[0] if error.args and isinstance(error.args[0], int) else 0
+
+
+def is_lost(error: pymysql.Error) -> bool:
+    """Whether the connection is gone, so that nobody can tell what became of the last statement."""
+    return isinstance(error, pymysql.err.InterfaceError) or code_of(error) in LOST
+
+
+def translated(error: pymysql.Error, address: MysqlAddress) -> StoreError:
+    """The error of a transaction that was rolled back."""
+    if code_of(error) in BUSY or code_of(error) in CONTENDED:
+        return StoreBusy(f"the database {address} is busy: {_reason(error)}")
+    if is_lost(error):
+        return StoreBusy(f"the connection to the database {address} was lost")
+    if code_of(error) in FULL:
+        return StoreFull(f"no room left for the database {address}")
+    if code_of(error) in READ_ONLY:
+        return StoreError(f"the database {address} has become read-only: is it a replica now?")
+    return StoreError(f"the database {address} failed: {_reason(error)}")
+
+
+def _reason(error: BaseException) -> str:
+    return str(error.args[1] if len(error.args) > 1 else error)

@@ -1,0 +1,102 @@
+"""The tables: made and brought to the newest version by one core at a time, while the others wait.
+
+MySQL commits before and after every statement that changes a table, so a migration may be cut off anywhere. Each is
+written so that it can be run again: its number is recorded when all of it is done.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from importlib import resources
+from typing import Any
+
+import pymysql
+import structlog
+from pymysql.constants import ER
+
+from gearbox.errors import StoreError
+from gearbox.store.address import MysqlAddress
+from gearbox.store.mysql.adoption import adopt, set_aside
+from gearbox.store.mysql.words import renamed
+
+__all__ = ["migrate"]
+
+log = structlog.get_logger("gearbox:core")
+
+LOCK_WAIT = 600  # s; another core may be copying a large table
+CHARSETS = {"MariaDB": "utf8mb4_nopad_bin", "MySQL": "utf8mb4_0900_bin"}  # "a" and "a " are two names
+NO_TRIGGER = {1419, ER.TABLEACCESS_DENIED_ERROR, ER.SPECIFIC_ACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR}
+
+
+def migrate(connection: Any, address: MysqlAddress, kind: str) -> None:
+    """Bring the schema to the newest version. Raises `StoreError` with what to do, if it is newer than this program."""
+    with connection.cursor() as cursor:
+        name = f"gearbox {address.database}.{address.table}"[:64]
+        cursor.execute("SELECT GET_LOCK(%s, %s)", (name, LOCK_WAIT))
+        if cursor.fetchone()[0] != 1:
+            raise StoreError(f"another core has been changing the tables of {address} for {LOCK_WAIT} s: wait for it")
+        try:
+            _migrate(cursor, address, kind)
+        finally:
+            cursor.execute("SELECT RELEASE_LOCK(%s)", (name,))
+        connection.commit()
+
+
+def _migrate(cursor: Any, address: MysqlAddress, kind: str) -> None:
+    meta = renamed("gearbox_meta", address.table)
+    version = _version(cursor, meta)
+    files = sorted(resources.files("gearbox.store").joinpath("schema", "mysql").iterdir(), key=lambda file: file.name)
+    migrations = {int(re.match(r"\d+", file.name).group()): file for file in files}  # type: ignore[union-attr]
+    newest = max(migrations)
+    if version > newest:
+        raise StoreError(
+            f"the database {address} has schema version {version}, this program knows {newest}: "
+            "upgrade the program, or use another database (MYSQL_DATABASE)"
+        )
+    if version == newest:
+        return
+    if not version:
+        set_aside(cursor, address.table)
+    for number in sorted(migrations):
+        if number > version:
+            text = renamed(migrations[number].read_text(), address.table)
+            _run(cursor, text.replace("{charset}", f"CHARSET = utf8mb4 COLLATE = {CHARSETS[kind]}"))
+    if not version:
+        cursor.execute(f"INSERT IGNORE INTO {meta} (name, value) VALUES ('database', %s)", (secrets.token_hex(4),))
+        adopt(cursor, address.table)
+    cursor.execute(
+        f"INSERT INTO {meta} (name, value) VALUES ('schema', %s) ON DUPLICATE KEY UPDATE value = VALUES(value)",
+        (str(newest),),
+    )
+    cursor.connection.commit()
+
+
+def _version(cursor: Any, meta: str) -> int:
+    """0: there is nothing of ours, or it was not finished."""
+    try:
+        cursor.execute(f"SELECT value FROM {meta} WHERE name = 'schema'")
+    except pymysql.err.ProgrammingError as error:
+        if error.args[0] != ER.NO_SUCH_TABLE:
+            raise
+        return 0
+    row = cursor.fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def _run(cursor: Any, text: str) -> None:
+    """The statements of a file, one after the other."""
+    text = re.sub(r"--.*", "", text)
+    for statement in filter(None, (part.strip() for part in text.split(";\n"))):
+        try:
+            cursor.execute(statement.removesuffix(";"))
+        except pymysql.MySQLError as error:
+            if statement.startswith("CREATE TRIGGER") and error.args[0] == ER.TRG_ALREADY_EXISTS:
+                continue
+            if statement.startswith("CREATE TRIGGER") and error.args[0] in NO_TRIGGER:
+                # Gearbox itself never rewrites the audit; the trigger guards it against others.
+                log.warning(
+                    "the audit is not guarded by a trigger: it takes the TRIGGER privilege", error=error.args[1]
+                )
+                continue
+            raise
