@@ -76,7 +76,7 @@ def start(path: Path) -> tuple[subprocess.Popen[str], str]:
     address = f"127.0.0.1:{free_port()}"
     process = subprocess.Popen(
         [Path(sys.executable).parent / "g-core"],
-        env=os.environ | {"GEARBOX_DATABASE": str(path), "GEARBOX_LISTEN": address},
+        env=os.environ | {"GEARBOX_DATABASE": str(path), "GEARBOX_LISTEN": address, "GEARBOX_HTTP": "off"},
         stderr=subprocess.PIPE,
         text=True,
     )

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Mapping
-from functools import cache, partial
+from functools import cache
+from typing import TYPE_CHECKING
 
 import attrs
+import structlog
 import trio
 
-from abraxas_py import Endpoint, Options, Server
+from abraxas_py import Endpoint, ListenError, Options, Server
 from abraxas_py.nursery import open_nursery
 from abraxas_py.transport import Dialer
 from gearbox import client, cores, methods
@@ -22,6 +24,11 @@ from gearbox.store import Store, open_store
 
 __all__ = ["Running", "serve"]
 
+if TYPE_CHECKING:
+    from gearbox.web.server import Dashboard
+
+log = structlog.get_logger("gearbox:http")
+
 FAREWELL = 5.0  # s to store what has come in before the end
 
 
@@ -32,6 +39,7 @@ class Running:
     servers: tuple[str, ...]
     core: Core  # another one after this one was declared dead
     stop: trio.Event  # set it for a graceful end
+    dashboard: str = ""  # the address to visit; "" where there is none
 
 
 async def serve(settings: Settings, *, task_status: trio.TaskStatus[Running] = trio.TASK_STATUS_IGNORED) -> None:
@@ -49,7 +57,14 @@ async def serve(settings: Settings, *, task_status: trio.TaskStatus[Running] = t
                 addresses = tuple(await nursery.start(server.serve, settings.listen))
                 servers = {None: server.dial}
             running = Running(addresses, _new_core(store, settings), trio.Event())
-            started = cache(partial(task_status.started, running))  # what is told once
+            dashboard = _dashboard(running, settings)
+
+            @cache
+            def started() -> None:  # in the first life alone
+                if dashboard is not None:
+                    nursery.start_soon(dashboard.run)
+                task_status.started(running)
+
             while not running.stop.is_set():
                 await _live(running, store, servers, started)
                 running.core = _new_core(store, settings)
@@ -109,3 +124,36 @@ async def _live(
                 with trio.CancelScope(shield=True), trio.move_on_after(FAREWELL):
                     await core.drain()
         nursery.cancel_scope.cancel()
+
+
+def _dashboard(running: Running, settings: Settings) -> Dashboard | None:
+    """The dashboard, bound to its address, if it is wanted and installed."""
+    http = settings.http
+    if http is None:
+        return None
+    try:
+        from gearbox.web.server import Dashboard
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "gearbox":
+            raise
+        log.warning("no dashboard: pip install 'abraxas-gearbox[web]', or set GEARBOX_HTTP=off", missing=error.name)
+        return None
+    days = ", ".join(f"{status.value} {days:g} d" for status, days in settings.keep_days.items())
+    tokens = ", ".join(f"{token.name} ({token.role.name.lower()})" for token in http.tokens)
+    facts = {
+        "Gearman": ("its own, on " if settings.is_embedded else "") + ", ".join(running.servers),
+        "Database": str(settings.database),
+        "Dashboard": str(http.address),
+        "Tokens": tokens or "none",
+        "Kept after the end": days or "for ever",
+        "Process": str(os.getpid()),
+    }
+    try:
+        dashboard = Dashboard(lambda: running.core, http, facts)
+    except ListenError as error:
+        if not http.is_default:
+            raise
+        log.warning("no dashboard: set GEARBOX_HTTP to another address, or to off", error=str(error))
+        return None
+    running.dashboard = dashboard.url
+    return dashboard

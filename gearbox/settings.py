@@ -13,6 +13,7 @@ from abraxas_py import InvalidEndpoint, parse_endpoint
 from gearbox.errors import ConfigError
 from gearbox.job import TERMINAL, Status
 from gearbox.store.address import JOBS, MysqlAddress
+from gearbox.web.access import Http, parse_http
 
 __all__ = ["DEFAULT_LISTEN", "Settings"]
 
@@ -27,6 +28,7 @@ class Settings:
     servers: tuple[str, ...]
     database: Path | MysqlAddress
     keep_days: Mapping[Status, float] = attrs.field(factory=dict)  # of jobs that ended; the others are kept for ever
+    http: Http | None = None  # the dashboard, unless it is off
 
     @property
     def is_embedded(self) -> bool:
@@ -50,10 +52,16 @@ class Settings:
                 "the second to use the servers that it names"
             )
         keep_days = _keep_days(environment.get("GEARBOX_RETENTION", ""), faults)
+        http, wrong = parse_http(
+            environment.get("GEARBOX_HTTP", ""),
+            environment.get("GEARBOX_HTTP_TOKEN", ""),
+            environment.get("GEARBOX_HTTP_HOSTS", ""),
+        )
+        faults += wrong
         database = _mysql(environment, faults) or _file(environment, faults)
         if faults:
             raise ConfigError(faults)
-        return cls(listen, servers, database, keep_days)
+        return cls(listen, servers, database, keep_days, http)
 
 
 def _addresses(environment: Mapping[str, str], name: str, faults: list[str]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import inspect
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,3 +61,14 @@ def mariadb() -> Iterator[MariaDb]:
 def autojump_clock() -> trio.testing.MockClock:
     """A clock that jumps to the next deadline whenever every task waits: nothing sleeps for real."""
     return trio.testing.MockClock(autojump_threshold=0)
+
+
+@pytest.fixture
+def store_in_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that commits is the one thing that a jumping clock cannot wait for, so the store runs in the loop."""
+
+    async def run_sync(function: Callable[..., Any], *arguments: Any, **_: Any) -> Any:
+        await trio.lowlevel.checkpoint()
+        return function(*arguments)
+
+    monkeypatch.setattr(trio.to_thread, "run_sync", run_sync)

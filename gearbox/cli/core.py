@@ -54,6 +54,13 @@ It takes no other options and is controlled by its environment:
   DB_TABLE_JOBS     the table of jobs there [default: gearbox_jobs]
   GEARBOX_RETENTION how many days jobs are kept after their end, by status:
                     complete=30,errored=90 [default: for ever]
+  GEARBOX_HTTP      where the dashboard, its API and /metrics are: host:port,
+                    host:port/path or off [default: 127.0.0.1:4780]
+  GEARBOX_HTTP_TOKEN
+                    who may come in: SECRET, NAME:SECRET or NAME:SECRET:read,
+                    several with commas; required beyond this machine
+  GEARBOX_HTTP_HOSTS
+                    other host names by which browsers may call it
   GEARMAN_SERVER    use these Gearman servers instead of its own:
                     host:port, several with commas
   DEBUG             show more, for instance gearbox:* or gearbox:core
@@ -103,6 +110,8 @@ async def _serve(settings: Settings, is_demo: bool) -> None:
             running: Running = await nursery.start(daemon.serve, settings)
             where = ", ".join(running.servers)
             print(f"=== Gearbox serves {where}, jobs are in {settings.database}", file=sys.stderr, flush=True)
+            if running.dashboard:
+                print(f"=== Look at it: {running.dashboard}", file=sys.stderr, flush=True)
             async with open_nursery() as guests:
                 if is_demo:
                     guests.start_soon(demonstrate, running.servers[0])

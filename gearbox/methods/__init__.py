@@ -215,6 +215,16 @@ def upcoming(core: Core, given: Any, caller: Caller) -> None:
     ask(core, partial(views.upcoming, wanted.after or 0.0, wanted.limit), caller, objects.brief_list)
 
 
+def pools(core: Core, given: Any, caller: Caller) -> None:
+    wanted = typed(given, params.Page)
+    ask(core, partial(views.pools, wanted.below, wanted.limit), caller, objects.pools_list)
+
+
+def calendar(core: Core, given: Any, caller: Caller) -> None:
+    until = typed(given, params.Calendar).until
+    ask(core, partial(views.calendar, until), caller, objects.calendar_list)
+
+
 def overview(core: Core, given: Any, caller: Caller) -> None:
     ask(core, views.overview, caller, objects.overview_object)
 
@@ -222,6 +232,10 @@ def overview(core: Core, given: Any, caller: Caller) -> None:
 def latency(core: Core, given: Any, caller: Caller) -> None:
     wanted = typed(given, params.Latency)
     ask(core, partial(views.latency, wanted.method, wanted.limit), caller, objects.latency_object)
+
+
+def durations(core: Core, given: Any, caller: Caller) -> None:
+    ask(core, views.durations, caller, objects.durations_object)
 
 
 def audit(core: Core, given: Any, caller: Caller) -> None:
@@ -339,7 +353,8 @@ METHODS: dict[str, Method] = {
     f"gearbox\\core::{method.__name__}": method
     for method in (
         queue, queue_many, cancel, retry, reprioritise, act, watch, job_data, job_start, alive, status, history, why,
-        graph, stats, search, states, running, upcoming, overview, latency, audit, gearman, system, methods, pause,
+        graph, stats, search, states, running, upcoming, pools, calendar,
+        overview, latency, durations, audit, gearman, system, methods, pause,
         resume, limit, schedule, schedules, unschedule, run_now, noop, noopwait, noopgo,
     )
 }  # fmt: skip

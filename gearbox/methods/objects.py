@@ -11,20 +11,23 @@ from gearbox.job import Attempt, Backoff, Control, Job, Status
 from gearbox.rules.answers import json_of
 from gearbox.rules.recurrence import Schedule, forecast
 from gearbox.steps.views import Graph, History, Latency, Overview
-from gearbox.store import Audit, Deed, Found, State
+from gearbox.store import Audit, Deed, Found, PoolView, State
 from gearbox.store.rollups import Bucket, bound_of, percentiles
 from gearbox.store.rows import iso
 from gearbox.vitals import Vitals
 
 __all__ = [
     "brief_list",
+    "calendar_list",
     "deeds_list",
+    "durations_object",
     "found_object",
     "graph_object",
     "history_object",
     "latency_object",
     "methods_list",
     "overview_object",
+    "pools_list",
     "running_list",
     "schedule_object",
     "servers_list",
@@ -228,6 +231,26 @@ def running_list(found: Sequence[tuple[Job, Attempt | None]]) -> list[dict[str, 
     ]
 
 
+def pools_list(pools: Sequence[PoolView]) -> list[dict[str, Any]]:
+    """Jobs that others come before, with how many of these are in which status."""
+    return [
+        {
+            "id": pool.target.id,
+            "method_name": pool.target.method,
+            "status": pool.target.status.value,
+            "created": iso(pool.target.created),
+            "members": {status.value: jobs for status, jobs in pool.members.items()},
+            "is_cut": pool.is_cut,
+        }
+        for pool in pools
+    ]
+
+
+def calendar_list(found: Sequence[tuple[str, Sequence[float], bool]]) -> list[dict[str, Any]]:
+    """The runs of each recurring entry."""
+    return [{"name": name, "runs": [iso(at) for at in runs], "is_cut": is_cut} for name, runs, is_cut in found]
+
+
 def overview_object(view: Overview) -> dict[str, Any]:
     """How things stand: sums by status, methods with their latencies, recurring entries."""
     states = {status.value: 0 for status in Status}
@@ -263,6 +286,14 @@ def latency_object(latency: Latency) -> dict[str, Any]:
         buckets = latency.durations.get(measure, {})
         shown[measure] = percentiles(list(buckets.values())) | histogram(buckets)
     return shown | {"slowest": brief_list(latency.slowest)}
+
+
+def durations_object(durations: Mapping[str, Mapping[str, Mapping[int, Bucket]]]) -> dict[str, Any]:
+    """The histograms of all methods."""
+    return {
+        method: {measure: histogram(measures.get(measure, {})) for measure in ("wait", "run")}
+        for method, measures in durations.items()
+    }
 
 
 def histogram(buckets: Mapping[int, Bucket]) -> dict[str, Any]:

@@ -28,7 +28,9 @@ __all__ = [
     "ById",
     "ByMethod",
     "ByName",
+    "Calendar",
     "Cancel",
+    "Ids",
     "JobData",
     "JobStart",
     "Latency",
@@ -196,9 +198,21 @@ class Upcoming:
 
 
 @attrs.frozen
+class Calendar:
+    until: Date
+
+
+@attrs.frozen
 class Latency:
     method: Name
     limit: PageSize = PageSize(10)
+
+
+@attrs.frozen
+class Ids:
+    """Or the array alone."""
+
+    ids: Any = None
 
 
 @attrs.frozen

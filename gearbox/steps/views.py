@@ -12,7 +12,7 @@ from gearbox.errors import Code, RpcError
 from gearbox.job import Attempt, Control, Job, Status
 from gearbox.rules import why
 from gearbox.rules.query import Query
-from gearbox.rules.recurrence import Schedule
+from gearbox.rules.recurrence import Schedule, forecast
 from gearbox.steps.life import facts_of
 from gearbox.store import Audit, Moment, Node, Result, Tx
 from gearbox.store.rollups import Bucket
@@ -22,11 +22,14 @@ __all__ = [
     "History",
     "Latency",
     "Overview",
+    "calendar",
+    "durations",
     "explain",
     "graph",
     "history",
     "latency",
     "overview",
+    "pools",
     "running",
     "search",
     "states",
@@ -40,6 +43,7 @@ GRAPH_LIMIT = 2_000  # jobs of a graph; more nobody can look at
 SEARCH_BUDGET = 10_000  # rows that one page of a search looks at: some 30 ms of the one thread that writes
 SLOWEST_AMONG = 2_000  # latest jobs of a method among which its slowest are found
 STATES_LIMIT = 5_000
+CALENDAR_LIMIT = 100  # runs of an entry in a calendar
 
 
 @attrs.frozen
@@ -156,11 +160,28 @@ def upcoming(above: float, limit: int, tx: Tx, moment: Moment) -> Result:
     return Result(tx.upcoming(above, limit))
 
 
+def pools(below: int | None, limit: int, tx: Tx, moment: Moment) -> Result:
+    return Result(tx.pools(below, limit))
+
+
+def calendar(until: float, tx: Tx, moment: Moment) -> Result:
+    """(name, runs until then, whether there are more than are told) of each recurring entry."""
+    found = []
+    for entry in tx.schedules():
+        runs = [at for at in forecast(entry, CALENDAR_LIMIT) if at <= until]
+        found.append((entry.name, runs, len(runs) == CALENDAR_LIMIT))
+    return Result(found)
+
+
 def overview(tx: Tx, moment: Moment) -> Result:
     oldest = {status: tx.oldest(status) for status in (Status.READY, Status.WAITING, Status.RUNNING)}
     there = {status: found for status, found in oldest.items() if found is not None}
     parts = (tx.counts(), tx.controls(), moment.workers, tx.durations(), there, tx.schedules())
     return Result(Overview(moment.now, *parts))
+
+
+def durations(tx: Tx, moment: Moment) -> Result:
+    return Result(tx.durations())
 
 
 def latency(method: str, limit: int, tx: Tx, moment: Moment) -> Result:

@@ -32,6 +32,7 @@ __all__ = [
     "Lock",
     "Moment",
     "Node",
+    "PoolView",
     "Result",
     "State",
     "Step",
@@ -154,6 +155,15 @@ class Found:
 
 
 @attrs.frozen
+class PoolView:
+    """A job that others come before, and how these stand; `is_cut`: not all were counted."""
+
+    target: Job
+    members: Mapping[Status, int]
+    is_cut: bool
+
+
+@attrs.frozen
 class Deed:
     """What an operator did. `jobs`: how many it changed, where it was about several."""
 
@@ -268,6 +278,9 @@ class Tx(Protocol):
 
     def upcoming(self, above: float, limit: int) -> list[Job]:
         """Jobs that wait for a date or their next try, the earliest first, from behind the instant `above` on."""
+
+    def pools(self, below: int | None, limit: int) -> list[PoolView]:
+        """Jobs with a pool, the newest first."""
 
     def states(self, ids: Sequence[int]) -> list[State]: ...
 

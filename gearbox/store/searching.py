@@ -17,7 +17,7 @@ import attrs
 
 from gearbox.job import CURRENT, Job, Status
 from gearbox.rules.query import Query
-from gearbox.store import Found, State
+from gearbox.store import Found, PoolView, State
 from gearbox.store.reading import Reading
 from gearbox.store.rollups import Bucket
 from gearbox.store.rows import JOB, STATUSES, job_of, listed, micros
@@ -42,6 +42,11 @@ WHERE j.next_at > :above AND j.status = 'waiting' AND j.opens_at IS NOT NULL ORD
 SELECT_STATES = """
 SELECT j.id, j.status, j.progress_status, j.updated FROM gearbox_jobs j WHERE j.id IN (%s)
 """
+SELECT_LAST_TARGET = "SELECT max(before_id) FROM gearbox_jobs WHERE before_id < :below"
+SELECT_MEMBERS = """
+SELECT status, COUNT(*) FROM (
+    SELECT status FROM gearbox_jobs WHERE before_id = :id LIMIT :limit) AS members GROUP BY status
+"""
 SELECT_OLDEST = (
     "SELECT j.id, j.created FROM gearbox_jobs j WHERE j.status = :status"
     f" AND j.status IN ({listed(CURRENT)}) ORDER BY j.id LIMIT 1"
@@ -51,6 +56,7 @@ SELECT method_name, measure, bucket, jobs, total, squares FROM gearbox_measures
 WHERE measure IN ('wait', 'run') ORDER BY method_name, measure, bucket
 """
 EVERYTHING = 2**62
+MEMBERS_LIMIT = 5_000  # members of a pool that are counted
 
 
 @attrs.frozen
@@ -167,6 +173,20 @@ class Searching(Reading):
     def upcoming(self, above: float, limit: int) -> list[Job]:
         rows = self._execute(SELECT_UPCOMING, {"above": micros(above), "limit": limit}).fetchall()
         return [job_of(row) for row in rows]
+
+    def pools(self, below: int | None, limit: int) -> list[PoolView]:
+        found: list[PoolView] = []
+        here: int | None = EVERYTHING if below is None else below
+        while len(found) < limit:
+            (here,) = self._execute(SELECT_LAST_TARGET, {"below": here}).fetchone()
+            if here is None:
+                break
+            rows = self._execute(SELECT_MEMBERS, {"id": here, "limit": MEMBERS_LIMIT}).fetchall()
+            members = {STATUSES[status]: int(jobs) for status, jobs in rows}
+            target = self.job(here)
+            assert target is not None  # a row that others refer to is never deleted
+            found.append(PoolView(target, members, sum(members.values()) == MEMBERS_LIMIT))
+        return found
 
     def states(self, ids: Sequence[int]) -> list[State]:
         found = []

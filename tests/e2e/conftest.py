@@ -52,6 +52,7 @@ class Gearbox:
             "HOME": str(home),
             "XDG_STATE_HOME": str(home / "state"),
             "GEARBOX_DATABASE": str(self.database),
+            "GEARBOX_HTTP": "off",
         }
         for name in ("GEARMAN_SERVER", "GEARBOX_LISTEN", "MYSQL_HOSTNAME", "DEBUG"):
             self.environment.pop(name, None)

@@ -162,7 +162,8 @@ class Site:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.programs: dict[str, Program] = {}
-        self.environment = os.environ | {"HOME": str(folder), "XDG_STATE_HOME": str(folder / "state")}
+        home = {"HOME": str(folder), "XDG_STATE_HOME": str(folder / "state"), "GEARBOX_HTTP": "off"}
+        self.environment = os.environ | home
         for name in ("GEARMAN_SERVER", "GEARBOX_LISTEN", "GEARBOX_DATABASE", "MYSQL_HOSTNAME", "DEBUG"):
             self.environment.pop(name, None)
 

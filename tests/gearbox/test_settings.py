@@ -10,11 +10,17 @@ from gearbox.errors import ConfigError
 from gearbox.job import Status
 from gearbox.settings import Settings
 from gearbox.store.address import MysqlAddress
+from gearbox.web.access import Address, Http
 
 
 def test_nothing_set_is_one_self_contained_process_on_loopback() -> None:
     settings = Settings.from_environment({"HOME": "/home/you", "XDG_STATE_HOME": "/state"})
-    assert settings == Settings(("127.0.0.1:4730",), (), Path("/state/gearbox/gearbox.db"))
+    assert settings == Settings(
+        ("127.0.0.1:4730",),
+        (),
+        Path("/state/gearbox/gearbox.db"),
+        http=Http(Address("127.0.0.1", 4780), is_default=True),
+    )
     assert settings.is_embedded
 
 

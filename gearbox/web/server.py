@@ -1,0 +1,58 @@
+"""Serving HTTP in the daemon's own loop."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable, Mapping
+
+import hypercorn.trio
+from hypercorn.config import Config
+
+from abraxas_py import ListenError, parse_endpoint
+from abraxas_py.nursery import open_nursery
+from abraxas_py.transport import listen
+from gearbox.core import Core
+from gearbox.web.access import Http
+from gearbox.web.app import application
+
+__all__ = ["Dashboard"]
+
+READ_TIMEOUT = 10  # s for the head of a request to arrive
+STALL_MS = 15_000  # for which a browser may take nothing of what is sent to it; then it is cut off
+HEAD_LARGEST = 16 * 1024  # bytes
+
+
+class Dashboard:
+    """HTTP on an address: bound at once, served by `run`. `core` gives the one that lives now.
+
+    Raises ListenError.
+    """
+
+    def __init__(self, core: Callable[[], Core], http: Http, facts: Mapping[str, str]) -> None:
+        address = http.address
+        host = f"[{address.host}]" if ":" in address.host else address.host
+        try:
+            listeners = listen(parse_endpoint(f"tcp://{host}:{address.port}"))
+        except ListenError as error:
+            raise ListenError(f"the dashboard {error} (GEARBOX_HTTP; `off` goes without it)") from error
+        self.url = f"http://{listeners[0][1].removeprefix('tcp://')}{address.base}/"
+        for listener, _ in listeners:
+            if hasattr(socket, "TCP_USER_TIMEOUT"):
+                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALL_MS)
+        self._listeners = [listener for listener, _ in listeners]
+        self._app = application(core, http, facts)
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        config = Config()
+        config.bind = [f"fd://{listener.detach()}" for listener in self._listeners]
+        config.errorlog = logging.getLogger("gearbox:http")
+        config.loglevel = "WARNING"
+        config.read_timeout = READ_TIMEOUT
+        config.h11_max_incomplete_size = HEAD_LARGEST
+        config.include_server_header = False
+        async with open_nursery() as nursery:
+            nursery.start_soon(self._app.sample)
+            nursery.start_soon(self._app.live.run)
+            await hypercorn.trio.serve(self._app.asgi, config, mode="asgi")  # type: ignore[arg-type]

@@ -1,0 +1,10 @@
+"""The stage on which the dashboard is tested."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+# Tests are imported by path, not as a package, so what they share must be found like this.
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent.parent / "gearbox"))
