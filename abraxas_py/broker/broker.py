@@ -36,7 +36,8 @@ LAST_EPOCH = 253402300799
 MAX_NUMBER_BYTES = 32
 
 _NO_JOB = Packet(Type.NO_JOB)
-_SUBMITTED = {type: how for how, type in SUBMISSIONS.items()}
+_ECHO_RES = Type.ECHO_RES  # looked up once; see `model`
+_new = tuple.__new__  # see `state`
 
 
 class Broker(Keeping):
@@ -73,11 +74,6 @@ class Broker(Keeping):
         return self._settle(now)
 
     # Submissions
-
-    def _submit(self, peer: Peer, packet: Packet, now: float) -> None:
-        priority, is_background = _SUBMITTED[packet.type]
-        function, unique, data = packet.split()
-        self.admit(peer, function, unique, data, priority, is_background, now)
 
     def _submit_reduce(self, peer: Peer, packet: Packet, now: float) -> None:
         function, unique, reducer, aggregator, data = packet.split()
@@ -188,7 +184,7 @@ class Broker(Keeping):
         self.send_after(0 if job else self.last_removal, peer, answer)
 
     def _echo(self, peer: Peer, packet: Packet, now: float) -> None:
-        self.send_after(self.removal(peer.last_end), peer, Packet(Type.ECHO_RES, packet.body))
+        self.send_after(self.removal(peer.last_end), peer, _new(Packet, (_ECHO_RES, packet.body)))
 
     def _option(self, peer: Peer, packet: Packet, now: float) -> None:
         if packet.body == b"exceptions":
@@ -212,9 +208,20 @@ def _progress(job: Job | None) -> Iterable[bytes]:
 
 Handler = Callable[[Broker, Peer, Packet, float], None]
 
+
+def _submission(priority: Priority, is_background: bool) -> Handler:
+    """What takes a plain submission: a function for each type, for looking a type up costs more than a call."""
+
+    def submit(broker: Broker, peer: Peer, packet: Packet, now: float) -> None:
+        function, unique, data = packet.split()
+        broker.admit(peer, function, unique, data, priority, is_background, now)
+
+    return submit
+
+
 # By type number; a type that is not listed is nothing a peer may send.
 _LISTED: dict[Type, Handler] = {
-    **dict.fromkeys(SUBMISSIONS.values(), Broker._submit),
+    **{type: _submission(*how) for how, type in SUBMISSIONS.items()},
     Type.SUBMIT_JOB_EPOCH: Broker._submit_epoch,
     Type.SUBMIT_JOB_SCHED: Broker._submit_sched,
     Type.SUBMIT_REDUCE_JOB: Broker._submit_reduce,

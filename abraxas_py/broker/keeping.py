@@ -16,6 +16,9 @@ from abraxas_py.protocol.packets import Packet, Priority, Type
 
 __all__ = ["Keeping", "assignment"]
 
+_new = tuple.__new__  # see `state`
+_GRAB_JOB, _JOB_ASSIGN = Type.GRAB_JOB, Type.JOB_ASSIGN  # looked up once; see `model`
+
 # After how many seconds a job whose payload could not be read is given out again.
 UNREADABLE_DELAY = 5.0
 
@@ -136,8 +139,8 @@ class Keeping(State):
 def assignment(job: Job, grab: Type, data: bytes) -> Packet:
     """What a worker that grabbed a job is sent."""
     handle, name = job.handle, job.function.name
-    if grab is Type.GRAB_JOB:
-        return Packet(Type.JOB_ASSIGN, b"%b\0%b\0%b" % (handle, name, data))
+    if grab is _GRAB_JOB:
+        return _new(Packet, (_JOB_ASSIGN, b"%b\0%b\0%b" % (handle, name, data)))
     if grab is Type.GRAB_JOB_ALL and job.reducer is not None:
         return Packet(Type.JOB_ASSIGN_ALL, b"\0".join((handle, name, job.unique, job.reducer, data)))
     return Packet(Type.JOB_ASSIGN_UNIQ, b"%b\0%b\0%b\0%b" % (handle, name, job.unique, data))

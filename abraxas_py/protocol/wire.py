@@ -16,7 +16,17 @@ from typing import NamedTuple
 from abraxas_py.errors import LocalProtocolError, RemoteProtocolError
 from abraxas_py.protocol.packets import Packet, Type
 
-__all__ = ["MAX_LINE_BYTES", "MAX_PACKET_BYTES", "REQUEST", "RESPONSE", "Decoder", "Line", "Message", "encode"]
+__all__ = [
+    "MAX_LINE_BYTES",
+    "MAX_PACKET_BYTES",
+    "REQUEST",
+    "RESPONSE",
+    "Decoder",
+    "Line",
+    "Message",
+    "encode",
+    "encode_one",
+]
 
 REQUEST = b"\0REQ"
 RESPONSE = b"\0RES"
@@ -25,7 +35,9 @@ MAX_PACKET_BYTES = 64 * 1024 * 1024  # the payload size that clients usually sto
 MAX_LINE_BYTES = 8 * 1024  # as much as gearmand takes for all arguments of a command
 
 _HEADER = struct.Struct(">4sII")
+_HEADER_BYTES = _HEADER.size
 _TYPES: dict[int, Type] = {int(t): t for t in Type}
+_new = tuple.__new__  # makes a packet of a type and a body in a third of the time that calling the class takes
 
 
 class Line(NamedTuple):
@@ -42,19 +54,18 @@ def encode(magic: bytes, *messages: Message) -> bytes:
 
     Raises LocalProtocolError for a body that the size field of the header cannot tell.
     """
+    return b"".join([encode_one(magic, message) for message in messages])
+
+
+def encode_one(magic: bytes, message: Message) -> bytes:
+    """The bytes of one message; see `encode`."""
+    if isinstance(message, Line):
+        return message.text + b"\n"
+    type, body = message
     try:
-        if len(messages) == 1 and isinstance(messages[0], Packet):  # by far the most, and a third faster so
-            type, body = messages[0]
-            return _HEADER.pack(magic, type, len(body)) + body
-        parts = [
-            _HEADER.pack(magic, message.type, len(message.body)) + message.body
-            if isinstance(message, Packet)
-            else message.text + b"\n"
-            for message in messages
-        ]
+        return _HEADER.pack(magic, type, len(body)) + body
     except struct.error as error:
         raise LocalProtocolError("a packet's body must be shorter than 4 GiB") from error
-    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 class Decoder:
@@ -91,50 +102,55 @@ class Decoder:
         if self._is_broken:
             return []
         messages: list[Message | RemoteProtocolError] = []
+        magic, largest, unpack, type_of = self._magic, self._max_packet_bytes, _HEADER.unpack_from, _TYPES.get
         at, end = 0, len(data)
         while at < end:
-            if data[at]:
-                stop = data.find(b"\n", at, at + self._max_line_bytes + 1)
-                if stop < 0:
-                    if end - at > self._max_line_bytes:
-                        return self._break(messages, "ARGUMENT_TOO_LARGE", "The line is too long")
-                    self._keep(data, at, wanted=end - at + 1)
-                    break
-                messages.append(Line(data[at:stop].removesuffix(b"\r")))
-                at = stop + 1
-                continue
-            if end - at < _HEADER.size:
-                self._keep(data, at, wanted=_HEADER.size)
-                break
-            magic, number, size = _HEADER.unpack_from(data, at)
-            type = _TYPES.get(number)
-            if magic != self._magic and magic not in (REQUEST, RESPONSE):
-                return self._break(messages, "INVALID_MAGIC", "Unknown magic")
-            if type is None:
-                return self._break(messages, "INVALID_COMMAND", f"Unknown packet type {number}")
-            if size > self._max_packet_bytes:
-                return self._break(
-                    messages, "ARGUMENT_TOO_LARGE", f"The packet is larger than {self._max_packet_bytes}"
-                )
-            stop = at + _HEADER.size + size
-            if stop > end:
-                self._keep(data, at, wanted=stop - at)
-                break
-            if magic == self._magic:
-                messages.append(Packet(type, data[at + _HEADER.size : stop]))
-            else:
-                word = "Request" if self._magic == REQUEST else "Response"
-                messages.append(RemoteProtocolError("INVALID_MAGIC", f"{word} magic expected"))
-            at = stop
+            if end - at >= _HEADER_BYTES:  # nearly always it is a whole packet, just as it should be
+                found, number, size = unpack(data, at)
+                type = type_of(number)
+                stop = at + _HEADER_BYTES + size
+                if found == magic and type is not None and stop <= end and size <= largest:
+                    messages.append(_new(Packet, (type, data[at + _HEADER_BYTES : stop])))
+                    at = stop
+                    continue
+            at = self._take_line(data, at, messages) if data[at] else self._take_odd(data, at, messages)
         return messages
 
-    def _keep(self, data: bytes, at: int, *, wanted: int) -> None:
+    def _take_line(self, data: bytes, at: int, messages: list[Message | RemoteProtocolError]) -> int:
+        """Take a line, or keep its beginning; where to go on."""
+        stop = data.find(b"\n", at, at + self._max_line_bytes + 1)
+        if stop >= 0:
+            messages.append(Line(data[at:stop].removesuffix(b"\r")))
+            return stop + 1
+        if len(data) - at > self._max_line_bytes:
+            return self._break(data, messages, "ARGUMENT_TOO_LARGE", "The line is too long")
+        return self._keep(data, at, wanted=len(data) - at + 1)
+
+    def _take_odd(self, data: bytes, at: int, messages: list[Message | RemoteProtocolError]) -> int:
+        """Keep the beginning of a packet, or tell what is wrong with it; where to go on."""
+        if len(data) - at < _HEADER_BYTES:
+            return self._keep(data, at, wanted=_HEADER_BYTES)
+        magic, number, size = _HEADER.unpack_from(data, at)
+        if magic not in (REQUEST, RESPONSE):
+            return self._break(data, messages, "INVALID_MAGIC", "Unknown magic")
+        if number not in _TYPES:
+            return self._break(data, messages, "INVALID_COMMAND", f"Unknown packet type {number}")
+        if size > self._max_packet_bytes:
+            text = f"The packet is larger than {self._max_packet_bytes}"
+            return self._break(data, messages, "ARGUMENT_TOO_LARGE", text)
+        stop: int = at + _HEADER_BYTES + size
+        if stop > len(data):
+            return self._keep(data, at, wanted=stop - at)
+        word = "Request" if self._magic == REQUEST else "Response"
+        messages.append(RemoteProtocolError("INVALID_MAGIC", f"{word} magic expected"))
+        return stop
+
+    def _keep(self, data: bytes, at: int, *, wanted: int) -> int:
         self._buffer += memoryview(data)[at:]
         self._wanted = wanted
+        return len(data)
 
-    def _break(
-        self, messages: list[Message | RemoteProtocolError], code: str, text: str
-    ) -> list[Message | RemoteProtocolError]:
+    def _break(self, data: bytes, messages: list[Message | RemoteProtocolError], code: str, text: str) -> int:
         self._is_broken = True
         messages.append(RemoteProtocolError(code, text, is_fatal=True))
-        return messages
+        return len(data)
