@@ -119,6 +119,7 @@ MEANINGLESS = (
     "--libsqlite3-table",
 )
 MIB = 1024 * 1024
+LINGER = 0.001  # seconds; nothing else of importance runs in this process
 
 Flags = dict[str, str | bool | list[str] | None]
 
@@ -248,6 +249,7 @@ def server(flags: Flags) -> Server:
             _number(flags, "--keepalive-interval", 1),
             _number(flags, "--keepalive-count", 1),
         ),
+        linger=LINGER,
         handle_prefix="" if "<" in prefix else prefix,
         journal=journal(flags),
     )

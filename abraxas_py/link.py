@@ -61,6 +61,7 @@ class Link(ABC):
 class SocketLink(Link):
     """A peer over TCP or a unix socket."""
 
+    is_secured = False  # asked for every arrival, and cheaper than the type
     __slots__ = ("address", "socket")
 
     def __init__(self, id: int, decoder: Decoder, socket: socket.socket, address: str) -> None:
@@ -121,6 +122,7 @@ class SocketLink(Link):
 class TlsLink(SocketLink):
     """A peer over TLS, sans-IO: what the socket gives goes through memory into OpenSSL, so it fits the same pass."""
 
+    is_secured = True
     __slots__ = ("_incoming", "_outgoing", "_tls", "is_agreed")
 
     def __init__(self, id: int, decoder: Decoder, socket: socket.socket, address: str, context: ssl.SSLContext) -> None:
