@@ -16,7 +16,6 @@ from __future__ import annotations
 import random
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import suppress
 from functools import partial
 from math import inf
 from time import perf_counter, time
@@ -168,8 +167,11 @@ class Core:
         """Whether the store did not take the last batch."""
         return self._failing_since is not None
 
-    def watch(self, id: int, wait_for_id: bool, watcher: Watcher) -> None:
-        """Its reply gets the ended job that answers for `id`, now or when it ends; RpcError 404 if there is none."""
+    def watch(self, id: int, wait_for_id: bool, watcher: Watcher, *, is_kept: bool = False) -> None:
+        """Its reply gets the ended job that answers for `id`, now or when it ends; RpcError 404 if there is none.
+
+        While the store fails that is an error at once, but for a watcher that `is_kept`: it has waited for long.
+        """
 
         def found(job: Job | RpcError | None) -> None:
             if isinstance(job, RpcError):
@@ -181,7 +183,7 @@ class Core:
             else:
                 self._watchers[id if job is None else job.id].append(watcher)
 
-        self.ask(partial(life.watch, id), found)
+        self.ask(partial(life.watch, id), found, is_kept=is_kept)
 
     def news(self, id: int, epoch: int, event: Event | Lost | Failed) -> None:
         """What Gearman says of an attempt."""
@@ -221,9 +223,15 @@ class Core:
             nursery.start_soon(self._prune_for_ever)
 
     async def drain(self) -> None:
-        """Before the end: store what has come in, and take no more news from Gearman."""
+        """Before the end: store what has come in, and take no more news from Gearman.
+
+        It waits for a store that fails to be well again, and it is the caller's to give up.
+        """
         self._is_stopping = True
-        await self.call(cores.leave if self._store.is_shared else _nothing)
+        stored = trio.Event()
+        step = cores.leave if self._store.is_shared else _nothing
+        self.ask(step, lambda _: stored.set(), is_kept=True)
+        await stored.wait()
 
     async def _loop(self) -> None:
         pause = PAUSE_FIRST
@@ -247,7 +255,7 @@ class Core:
             pause = PAUSE_FIRST
             if self._failing_since is not None:
                 log.warning("the database works again")
-                self._nursery.start_soon(self._look_for_unsent, self._failing_since, self._clock())
+                self._nursery.start_soon(self._catch_up, self._failing_since, self._clock())
                 self._failing_since = None
             self._next_at = done.next_at
             for work, result in zip(batch, done.outcomes, strict=True):
@@ -347,7 +355,7 @@ class Core:
         for watcher in self._watchers.pop(job.id, ()):
             if job.status is Status.DUPLICATE:
                 assert job.see_other is not None
-                self.watch(job.see_other, False, watcher)
+                self.watch(job.see_other, False, watcher, is_kept=True)
             else:
                 watcher.reply(job)
 
@@ -444,6 +452,15 @@ class Core:
         if is_moved is True:
             self._nursery.start_soon(self._gearman.drop, job)
 
+    async def _catch_up(self, since: float, until: float) -> None:
+        """A transaction whose end was not heard of may be stored all the same: do what should have followed it."""
+        await self._look_for_unsent(since, until)
+        while True:
+            if await self._answer_ended():
+                break
+            await trio.sleep(PAUSE_LONGEST)
+        await self._walk(partial(life.sweep, (Status.READY, Status.WAITING)))
+
     async def _look_for_unsent(self, since: float, until: float) -> None:
         """Jobs claimed by a transaction whose end was not heard of: it was stored after all, and nothing was sent."""
         above: int | None = 0
@@ -467,13 +484,20 @@ class Core:
         """Answer the watchers of jobs that ended through other cores."""
         while True:
             await trio.sleep(OTHERS_SWEEP)
-            ended: Sequence[int] = ()
-            if self._watchers:
-                with suppress(RpcError):
-                    ended = await self.call(partial(cores.ended, tuple(self._watchers)))
-            for id in ended:
-                for watcher in self._watchers.pop(id, ()):
-                    self.watch(id, False, watcher)
+            await self._answer_ended()
+
+    async def _answer_ended(self) -> bool:
+        """Answer the watchers of jobs that ended without a word to this core; False if the store cannot be asked."""
+        ended: Sequence[int] = ()
+        if self._watchers:
+            try:
+                ended = await self.call(partial(cores.ended, tuple(self._watchers)))
+            except RpcError:
+                return False
+        for id in ended:
+            for watcher in self._watchers.pop(id, ()):
+                self.watch(id, False, watcher, is_kept=True)
+        return True
 
     async def _forget_lost_watchers(self) -> None:
         """Calls that nobody waits for any more: end them, for Gearman keeps them as running jobs until then.

@@ -20,8 +20,9 @@ from gearbox.client import Gearbox, open_gearbox
 from gearbox.core import Core
 from gearbox.errors import RpcError, StoreError
 from gearbox.gearman import Link
+from gearbox.job import Action
 from gearbox.steps.pruning import Retention
-from gearbox.store import Batch, Moment, Step, Store, open_store
+from gearbox.store import Batch, Moment, Result, Step, Store, open_store
 
 START = 1_800_000_000.0
 
@@ -35,11 +36,18 @@ class Failing:
         self._store = store
         self.database = store.database
         self.error: StoreError | None = None
+        self.unheard: type[Action] | None = None  # the next commit that leads to this is not heard of
 
     def run_batch(self, steps: list[Step], moment: Moment) -> Batch:
         if self.error is not None:
             raise self.error
-        return self._store.run_batch(steps, moment)
+        done = self._store.run_batch(steps, moment)
+        results = [outcome for outcome in done.outcomes if isinstance(outcome, Result)]
+        actions = [*done.actions, *(action for result in results for action in result.actions)]
+        if self.unheard is not None and any(isinstance(action, self.unheard) for action in actions):
+            self.unheard = None
+            raise StoreError("the connection was lost after the commit")
+        return done
 
     def close(self) -> None:
         self._store.close()

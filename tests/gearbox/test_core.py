@@ -14,6 +14,7 @@ from core_stage import START, Clock, system
 
 from abraxas_py import Assigned, Worker
 from gearbox.errors import RpcError, StoreError
+from gearbox.job import Recheck, Tell
 from gearbox.store import Moment
 
 pytestmark = pytest.mark.usefixtures("store_in_the_loop")
@@ -232,6 +233,45 @@ async def test_the_store_fails_and_recovers_without_a_restart(tmp_path: Path, au
         await trio.sleep(60)
         it.store.error = None
         assert await it.gearbox.watch(id) == "later"
+
+
+async def test_watchers_hear_of_an_end_that_was_stored_unheard(tmp_path: Path, autojump_clock: Clock) -> None:
+    async with system(tmp_path / "db") as it:
+        gate = trio.Event()
+        await it.work("a::slow", lambda request: gate)
+        id = await it.gearbox.queue("a::slow")
+        answers: list[Any] = []
+
+        async def watch() -> None:
+            answers.append(await it.gearbox.watch(id))
+
+        it.nursery.start_soon(watch)
+        await trio.sleep(1)
+        it.store.unheard = Tell
+        gate.set()
+        await trio.sleep(2)
+        assert answers == ["later"]
+
+
+async def test_dependents_move_at_once_after_an_end_that_was_stored_unheard(
+    tmp_path: Path, autojump_clock: Clock
+) -> None:
+    async with system(tmp_path / "db") as it:
+        parent = await it.gearbox.queue("gearbox\\core::noopwait")
+        child = await it.gearbox.queue("gearbox\\core::noop", after_id=parent)
+        it.store.unheard = Recheck
+        with pytest.raises(RpcError):  # 503: the caller cannot know either
+            await it.call("noopgo", parent)
+        await trio.sleep(2)
+        assert await it.status_of(child) == "complete"
+
+
+async def test_the_end_comes_in_peace_while_the_store_fails(tmp_path: Path, autojump_clock: Clock) -> None:
+    async with system(tmp_path / "db") as it:
+        it.store.error = StoreError("the disk is on fire")
+        with trio.move_on_after(5) as farewell:
+            await it.core.drain()
+        assert farewell.cancelled_caught
 
 
 async def test_a_step_with_a_fault_answers_and_harms_nobody(tmp_path: Path, autojump_clock: Clock) -> None:
