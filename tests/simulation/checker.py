@@ -29,6 +29,7 @@ PROBE = 1.0  # s that a job of no length may take then (L1, L5)
 async def settle_down(world: World, workload: Workload) -> None:
     """Stop all faults, undo what operators did, and wait for every job and every call."""
     world.note("calm")
+    world.forget_aims()
     _mend(world)
     began = world.time()
     await trio.sleep(2.0)
@@ -43,7 +44,12 @@ async def settle_down(world: World, workload: Workload) -> None:
         if not world.ledger.is_operated and not workload.is_calm:
             prober.do(workload.calm_down)  # now: two calls of one client may be heard in the other order
         for id, job in list(world.audit.jobs.items()):
-            if job.method == rules.NOOPWAIT and job.status not in TERMINAL and id not in released:
+            if id in released or job.status in TERMINAL:
+                continue
+            if job.opens_at is not None and job.opens_at > world.now() + PATIENCE:
+                released.add(id)
+                prober.do(workload.give_up, id)
+            elif job.method == rules.NOOPWAIT:
                 released.add(id)
                 prober.do(workload.let_go, id)
         if world.time() > began + STABLE and _is_over(world, workload):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
+from gearbox.errors import StoreError
 from gearbox.store import Batch
 from gearbox.store.sqlite import SqliteStore
 
@@ -104,7 +105,7 @@ class Database:
             self.rows.execute("DELETE FROM touched")
         self.world.audit.committed(touched)
         for fault in self.faults:
-            if fault.is_unheard:
+            if fault.is_unheard and touched:
                 self.faults.remove(fault)
                 self.world.note("unheard")
                 self._fail(fault.error)
@@ -154,7 +155,10 @@ class Store(SqliteStore):
         self.path = "jobs.db"
         self._controls = {}
         self._connection: Any = connection
-        self._load()
+        try:
+            self._load()
+        except sqlite3.Error as problem:
+            raise StoreError(str(problem)) from problem
 
     def close(self) -> None:
         self._connection.close()

@@ -23,7 +23,14 @@ class Faults:
         self._database = world.database
 
     def perform(self, kind: str, args: dict[str, Any]) -> None:
-        """Begin a fault; it ends by itself."""
+        """Begin a fault, now or when what it aims at happens; it ends by itself."""
+        aim = args.get("aim")
+        if aim is None:
+            self._begin(kind, args)
+        else:
+            self._world.aim(aim["event"], aim["after"], lambda: self._begin(kind, args))
+
+    def _begin(self, kind: str, args: dict[str, Any]) -> None:
         self._world.note("fault", kind)
         self._world.faults[kind] += 1
         name, _, how = kind.partition("_")

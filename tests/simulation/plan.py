@@ -23,6 +23,8 @@ NOBODY = "nobody::four"
 WORKERS = ("worker1", "worker2", "worker3")  # the last is of another maker
 CLIENTS = ("client1", "client2")
 
+FAR = 40 * 86400.0  # s: beyond what a timer of 31 bits of milliseconds can hold; cancelled when a run ends
+AIMED = 0.5  # of the faults wait for an event of the system
 CALM = 0.12  # of the seeds have no fault: there every job must end exactly as its plan says
 
 
@@ -68,7 +70,7 @@ def plan_of(seed: int) -> Plan:
     if chance.random() > CALM:
         for kind, draw in FAULTS.items():
             while chance.random() < 0.22:
-                author.step(kind, **draw(chance, author.is_embedded))
+                author.fault(kind, draw(chance, author.is_embedded))
     steps = sorted(author.steps, key=lambda step: step.at)
     return Plan(seed, author.is_embedded, until, tuple(steps))
 
@@ -86,6 +88,13 @@ class _Author:
     def step(self, kind: str, at: float | None = None, **args: Any) -> None:
         moment = self.chance.uniform(0.5, self.until * 0.85) if at is None else at
         self.steps.append(Step(round(moment, 3), kind, args))
+
+    def fault(self, kind: str, args: dict[str, Any]) -> None:
+        """At some time; or right after something, when it hurts."""
+        if self.chance.random() < AIMED:
+            event = self.chance.choice(["commit", "commit", "commit", "begin", "end", "send", "queued"])
+            args["aim"] = {"event": event, "after": self.chance.choice([0, 0, 1, 2, 5, 20])}
+        self.step(kind, **args)
 
     def some_job(self, before: float = 1e9) -> int | None:
         """A job that is queued before an instant, a late one rather."""
@@ -110,7 +119,7 @@ class _Author:
         if chance.random() < 0.2:
             options["priority"] = chance.choice(["high", "low"])
         if chance.random() < 0.2:
-            options["dedupe"] = chance.choice(["D", "E"])
+            options["dedupe"] = chance.choice(["D", "E", "long" * 30])
         if chance.random() < 0.15:
             options["timeout"] = chance.choice([0.5, 2.0, 10.0])
         if method == NOOPWAIT and chance.random() < 0.5:
@@ -119,7 +128,7 @@ class _Author:
             "n": n,
             "client": chance.choice(CLIENTS),
             "options": options,
-            "delay": chance.choice([None, None, None, 0.0, 1.0, 10.0]),  # after_date, from the call on
+            "delay": chance.choice([None] * 6 + [0.0, 1.0, 10.0, FAR]),  # after_date, from the call on
             "expires": chance.choice([None] * 9 + [0.5, 15.0]),
             "after": self.some_job(at) if chance.random() < 0.3 else None,
             "before": self.some_job(at) if chance.random() < 0.2 else None,

@@ -15,8 +15,10 @@ from abraxas_py.nursery import open_nursery
 from gearbox import methods
 from gearbox.client import NAMESPACE, Gearbox, open_gearbox
 from gearbox.core import Core
+from gearbox.errors import StoreError
 from gearbox.gearman import Call, Link
 from gearbox.job import Status
+from gearbox.store import Store
 from gearbox.work.crew import Crew
 from gearbox.work.handler import Assignment
 from gearbox.work.runner import Report, failure
@@ -29,6 +31,7 @@ __all__ = ["Client", "broker", "core", "raw_worker", "worker"]
 
 SLOTS = 2  # jobs of a method that a worker runs at once
 STOP_TIMEOUT = 5.0  # s that a worker has to finish when it is asked to stop
+SUPERVISOR_PAUSE = 1.0  # s until a program that ended is started again
 GUARD_LAG = 0.02  # s until the guard has killed what its worker left
 
 
@@ -79,7 +82,7 @@ async def broker(node: Node, nursery: trio.Nursery) -> None:
 async def core(node: Node, nursery: trio.Nursery) -> None:
     """`g-core`: recovery first, and the broker, where it is in this process, at once."""
     world = node.world
-    store = world.database.open(node)
+    store = await _open(node)
     core = Core(store, instance=f"{node!r}", clock=node.wall, hop=world.database.hop(node))
     if world.plan.is_embedded:
         server = make_server(node)
@@ -105,6 +108,15 @@ async def core(node: Node, nursery: trio.Nursery) -> None:
     await nursery.start(core.run, link)
     await nursery.start(link.run)
     await trio.sleep_forever()
+
+
+async def _open(node: Node) -> Store:
+    """The program ends when it cannot open its database, and its supervisor starts it again."""
+    while True:
+        try:
+            return node.world.database.open(node)
+        except StoreError:
+            await trio.sleep(SUPERVISOR_PAUSE)
 
 
 # --- workers ---

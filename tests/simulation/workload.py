@@ -244,6 +244,9 @@ class Workload:
     async def let_go(self, gearbox: Gearbox, id: int) -> None:
         await self._insist(lambda: gearbox.call("gearbox\\core::noopgo", {"id": id}))
 
+    async def give_up(self, gearbox: Gearbox, id: int) -> None:
+        await self._insist(lambda: gearbox.cancel(id, "its date is too far"))
+
     async def _insist(self, ask: Callable[[], Any]) -> None:
         while True:
             try:

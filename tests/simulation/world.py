@@ -27,6 +27,7 @@ from tests.simulation.workload import Workload
 __all__ = ["Outcome", "World", "simulate"]
 
 START = 1_800_000_000.0  # when every run begins, in Unix seconds
+EVENTS_MOST = 60_000  # of one run; more is something that turns round and round
 WARM_UP = 2.0  # s until the nodes know each other
 DRAIN = 5.0  # s that a core has at its end
 SWEEP = 10.0  # s between looks of keepalive
@@ -57,6 +58,7 @@ class World:
         self.faults: Counter[str] = Counter()
         self.events = 0
         self.drain: Callable[[], Any] | None = None  # of the core that runs
+        self._aims: list[tuple[str, int, Callable[[], object]]] = []  # event, how many more, what then
         self._digest = hashlib.blake2b(digest_size=16)
         self._trace = trace
         self.ledger = Ledger()
@@ -94,6 +96,32 @@ class World:
         self._digest.update(text.encode())
         if self._trace is not None:
             self._trace(text)
+        if self._aims:
+            self._take_aim(event)
+        if self.events == EVENTS_MOST:
+            self.violate("L7 hot loop", f"more than {EVENTS_MOST} events")
+            self.nursery.cancel_scope.cancel()
+
+    def aim(self, event: str, after: int, then: Callable[[], object]) -> None:
+        """Do something right after the so-manieth event of a kind from now on; of commits those that changed jobs."""
+        self._aims.append((event, after, then))
+
+    def _take_aim(self, event: tuple[Any, ...]) -> None:
+        kind = event[0]
+        if kind == "commit" and len(event) == 1:
+            return
+        aims, self._aims = self._aims, []
+        for wanted, after, then in aims:
+            if wanted != kind:
+                self._aims.append((wanted, after, then))
+            elif after > 0:
+                self._aims.append((wanted, after - 1, then))
+            else:
+                then()
+
+    def forget_aims(self) -> None:
+        """What has not happened by now does not happen."""
+        self._aims.clear()
 
     def violate(self, name: str, what: str) -> None:
         """A promise was broken."""
@@ -183,9 +211,8 @@ def simulate(plan: Plan, trace: Callable[[str], object] | None = None) -> Outcom
             world = World(plan, nursery, trace)
             with listening(world):
                 await world.run()
-                outcome = world.outcome()
                 nursery.cancel_scope.cancel()
-        return outcome
+        return world.outcome()
 
     return determinism.run(main, plan.seed)
 
