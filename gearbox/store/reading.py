@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from gearbox.job import ACTIVE, CURRENT, FAILED, TERMINAL, Action, Attempt, Control, Facts, Job, Pool, Recheck, Status
 from gearbox.store import Audit, Lock, Node
 from gearbox.store.rollups import Bucket, summary
-from gearbox.store.rows import JOB, STATUSES, attempt_of, iso, job_of, listed, micros
+from gearbox.store.rows import JOB, STATUSES, attempt_of, iso, job_of, listed, micros, one_of
 from gearbox.store.writing import Connection, Writing
 
 __all__ = ["Reading"]
@@ -23,9 +23,7 @@ CHAIN_LIMIT = 1_000  # duplicates of duplicates; each was active once, so this i
 SELECT_JOB = f"SELECT {JOB} FROM gearbox_jobs j WHERE j.id = :id"
 SELECT_JOB_OF_TOKEN = f"SELECT {JOB} FROM gearbox_jobs j WHERE j.submit_token = :submit_token"
 SELECT_JOBS = f"SELECT {JOB} FROM gearbox_jobs j WHERE j.id IN (%s) ORDER BY j.id"
-SELECT_CURRENT = (
-    f"SELECT {JOB} FROM gearbox_jobs j WHERE j.status IN ({listed(CURRENT)}) ORDER BY j.id DESC LIMIT :limit"
-)
+SELECT_CURRENT = f"SELECT {JOB} FROM gearbox_jobs j WHERE {one_of('j.status', CURRENT)} ORDER BY j.id DESC LIMIT :limit"
 SELECT_FACTS = f"""
 SELECT {JOB},
     EXISTS (SELECT 1 FROM gearbox_jobs m WHERE m.before_id = j.id AND m.status IN ({listed(CURRENT)})),
@@ -35,7 +33,7 @@ SELECT {JOB},
 FROM gearbox_jobs j WHERE j.id = :id
 """
 SELECT_TWIN = f"""
-SELECT id FROM gearbox_jobs WHERE dedupe = :dedupe AND has_dedupe = 1 AND status IN ({listed(ACTIVE)})
+SELECT id FROM gearbox_jobs WHERE dedupe = :dedupe AND has_dedupe = 1 AND {one_of("status", ACTIVE)}
 """
 SELECT_POOL_DUPLICATES = """
 SELECT DISTINCT see_other FROM gearbox_jobs WHERE before_id = :id AND status = 'duplicate'
@@ -66,11 +64,12 @@ SELECT j.id FROM same JOIN gearbox_jobs j ON j.after_id = same.id WHERE j.status
 UNION SELECT t.id FROM same JOIN gearbox_jobs j ON j.id = same.id JOIN gearbox_jobs t ON t.id = j.before_id
 WHERE t.status IN ('ready', 'waiting')
 """
+# The plus keeps SQLite from going over all that ever failed instead of over the few children.
 SELECT_FAILED_DEPENDENTS = """
 WITH RECURSIVE same (id) AS (
     SELECT CAST(:id AS INTEGER) UNION SELECT j.id FROM gearbox_jobs j JOIN same ON j.see_other = same.id
 )
-SELECT j.id FROM same JOIN gearbox_jobs j ON j.after_id = same.id WHERE j.status = 'errored'
+SELECT j.id FROM same JOIN gearbox_jobs j ON j.after_id = same.id WHERE +j.status = 'errored'
 UNION SELECT t.id FROM same JOIN gearbox_jobs j ON j.id = same.id JOIN gearbox_jobs t ON t.id = j.before_id
 WHERE t.status = 'errored'
 LIMIT :limit
@@ -94,8 +93,8 @@ SELECT min(next_at) FROM (
 """
 SELECT_IDS = f"""
 SELECT id FROM gearbox_jobs
-WHERE status = :status AND status IN ({listed(CURRENT)}) AND id > :above ORDER BY id LIMIT :limit
-"""  # the list is there for the partial index, which no parameter can match
+WHERE status = :status AND {one_of("status", CURRENT)} AND id > :above ORDER BY id LIMIT :limit
+"""  # the second condition is there for the partial index, which no parameter can match
 SELECT_COUNTS = "SELECT status, jobs FROM gearbox_counts WHERE method_name = :method AND jobs > 0"
 SELECT_HAS_RUN = """
 SELECT 1 FROM gearbox_counts WHERE method_name = :method AND status = 'complete' AND jobs > 0
@@ -111,13 +110,16 @@ class Reading(Writing):
 
     LOCKS: ClassVar[Mapping[Lock, str]] = dict.fromkeys(Lock, "")  # what a dialect puts behind a SELECT
 
-    def __init__(self, connection: Connection, controls: dict[str, Control]) -> None:
+    def __init__(
+        self, connection: Connection, controls: dict[str, Control], living: Mapping[int, Job] | None = None
+    ) -> None:
         super().__init__(connection)
         self._controls = controls  # by method; the store keeps them, for they are asked for with every claim
+        self._living = living or {}  # jobs as they are stored, where nobody else can have changed them
 
     def job(self, id: int, lock: Lock = Lock.NONE) -> Job | None:
         changes, how = self.changes, self.LOCKS[lock]
-        job = changes.jobs.get(id)
+        job = changes.jobs.get(id) or self._living.get(id)
         if job is None or (how and not changes.is_held(id, how)):
             row = self._connection.execute(SELECT_JOB + how, {"id": id}).fetchone()
             if row is not None:

@@ -10,7 +10,19 @@ import attrs
 
 from gearbox.job import Attempt, Backoff, Job, Outcome, Priority, Status
 
-__all__ = ["COLUMNS", "JOB", "STATUSES", "attempt_of", "iso", "job_of", "listed", "micros", "row_of", "seconds"]
+__all__ = [
+    "COLUMNS",
+    "JOB",
+    "STATUSES",
+    "attempt_of",
+    "iso",
+    "job_of",
+    "listed",
+    "micros",
+    "one_of",
+    "row_of",
+    "seconds",
+]
 
 # The fields of `Job` in the order of its definition, and their columns (the original's, where it has them).
 COLUMNS = {
@@ -66,7 +78,19 @@ STATUSES = {status.value: status for status in Status}
 
 
 def listed(statuses: Iterable[Status]) -> str:
-    """Statuses as the inside of an SQL `IN (...)`, in the order of their definition (which the indexes use)."""
+    """Statuses as the inside of an SQL `IN (...)`."""
+    return ", ".join(f"'{word}'" for word in _words(statuses))
+
+
+def one_of(column: str, statuses: Iterable[Status]) -> str:
+    """The condition that a column holds one of these statuses, as the indexes of SQLite say it.
+
+    Not as `IN (...)`: for every list of more than two, SQLite makes a table, each time that it looks at a row.
+    """
+    return "(" + " OR ".join(f"{column} = '{word}'" for word in _words(statuses)) + ")"
+
+
+def _words(statuses: Iterable[Status]) -> list[str]:
     wanted = set(statuses)
     order = (
         Status.READY,
@@ -79,7 +103,7 @@ def listed(statuses: Iterable[Status]) -> str:
         Status.MISSING,
         Status.DUPLICATE,
     )
-    return ", ".join(f"'{status.value}'" for status in order if status in wanted)
+    return [status.value for status in order if status in wanted]
 
 
 def iso(at: float) -> str:

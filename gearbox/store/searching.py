@@ -20,7 +20,7 @@ from gearbox.rules.query import Query
 from gearbox.store import Found, PoolView, State
 from gearbox.store.reading import Reading
 from gearbox.store.rollups import Bucket
-from gearbox.store.rows import JOB, STATUSES, job_of, listed, micros
+from gearbox.store.rows import JOB, STATUSES, job_of, listed, micros, one_of
 
 __all__ = ["Searching", "Stream", "streams"]
 
@@ -30,7 +30,7 @@ BRIEF = JOB.replace("j.arguments", f"substr(j.arguments, 1, {SHOWN})").replace(
 )
 METHODS_LIMIT = 16  # streams by method that are merged; with more, the method is a filter like others
 OTHERS = frozenset({Status.ERRORED, Status.INVALID, Status.DUPLICATE})  # ended, and few enough for an index
-INDEXED = {**dict.fromkeys(CURRENT, listed(CURRENT)), **dict.fromkeys(OTHERS, listed(OTHERS))}
+INDEXED = {status: one_of("j.status", group) for group in (CURRENT, OTHERS) for status in group}
 
 SELECT_FLOOR = "SELECT j.id FROM gearbox_jobs j WHERE %s AND j.id < :below ORDER BY j.id DESC LIMIT 1 OFFSET :budget"
 SELECT_TOP = "SELECT max(id) FROM gearbox_jobs WHERE id < :below"
@@ -49,7 +49,7 @@ SELECT status, COUNT(*) FROM (
 """
 SELECT_OLDEST = (
     "SELECT j.id, j.created FROM gearbox_jobs j WHERE j.status = :status"
-    f" AND j.status IN ({listed(CURRENT)}) ORDER BY j.id LIMIT 1"
+    f" AND {one_of('j.status', CURRENT)} ORDER BY j.id LIMIT 1"
 )
 SELECT_BUCKETS = """
 SELECT method_name, measure, bucket, jobs, total, squares FROM gearbox_measures
@@ -102,7 +102,7 @@ def streams(query: Query, counts: Mapping[str, Mapping[Status, int]]) -> list[St
     if query.statuses and query.statuses <= INDEXED.keys() and (not methods or of_statuses <= sum(there.values())):
         found = []
         for status in sorted(query.statuses, key=lambda status: status.value):
-            where = f"j.status = '{status.value}' AND j.status IN ({INDEXED[status]})"
+            where = f"j.status = '{status.value}' AND {INDEXED[status]}"
             found.append(Stream(where, {**values, **names}, _all(checks, by_method)))
         return found
     if methods and len(methods) <= METHODS_LIMIT:

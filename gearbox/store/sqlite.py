@@ -20,7 +20,7 @@ from time import time
 from typing import IO, Any
 
 from gearbox.errors import GearboxError, StoreBusy, StoreError, StoreFull
-from gearbox.job import Control
+from gearbox.job import ACTIVE, Control, Job
 from gearbox.store import Batch, Moment, Step
 from gearbox.store.running import Entangled, run_steps
 from gearbox.store.sql import SqlTx
@@ -28,6 +28,8 @@ from gearbox.store.sql import SqlTx
 __all__ = ["SqliteStore"]
 
 CACHE_BYTES = 16 << 20
+LIVING_LIMIT = 10_000  # jobs at work that are kept in memory, some 20 MB
+LIVING_LARGEST = 4096  # characters of their arguments and data
 
 
 class SqliteStore:
@@ -72,7 +74,8 @@ class SqliteStore:
     def _load(self) -> None:
         """What a store keeps in memory of its rows."""
         execute = self._connection.execute
-        SqlTx(self, self._controls).load_controls()
+        self._living: dict[int, Job] = {}
+        SqlTx(self, self._controls, self._living).load_controls()
         self._last_id: int = execute(
             "SELECT COALESCE(MAX(seq), 0) FROM sqlite_sequence WHERE name = 'gearbox_jobs'"
         ).fetchone()[0]
@@ -96,7 +99,7 @@ class SqliteStore:
 
     def _run_batch(self, steps: Sequence[Step], moment: Moment, savepoint: Callable[[str], Any] | None) -> Batch:
         connection = self._connection
-        tx = SqlTx(self, self._controls)
+        tx = SqlTx(self, self._controls, self._living)
         try:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("PRAGMA defer_foreign_keys = ON")  # rows are not written in the order of their making
@@ -105,6 +108,7 @@ class SqliteStore:
             follow = tx.follow()
             next_at = tx.next_at()
             connection.execute("COMMIT")
+            self._remember(tx.changes.jobs)
         except sqlite3.Error as error:
             self._roll_back(tx)
             raise _translate(error, self.path) from error
@@ -112,6 +116,16 @@ class SqliteStore:
             self._roll_back(tx)
             raise
         return Batch(outcomes, follow, inf if next_at is None else next_at)
+
+    def _remember(self, jobs: Mapping[int, Job]) -> None:
+        """Keep those at work, for their end is what is heard of next. Nobody else writes to the file."""
+        if len(self._living) > LIVING_LIMIT:
+            self._living.clear()
+        for id, job in jobs.items():
+            if job.status in ACTIVE and len(job.arguments or "") + len(job.result_data or "") < LIVING_LARGEST:
+                self._living[id] = job
+            else:
+                self._living.pop(id, None)
 
     def execute(self, statement: str, values: Mapping[str, Any]) -> sqlite3.Cursor:
         """Run a statement in the transaction that is open."""
@@ -130,6 +144,7 @@ class SqliteStore:
         # SQLite has rolled back by itself after some errors (a full disk): asking again would be another error.
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
+        self._living.clear()
         if tx.is_control_changed:
             tx.load_controls()
 

@@ -9,11 +9,10 @@ CREATE TABLE gearbox_jobs (
     id INTEGER PRIMARY KEY AUTOINCREMENT, -- never used twice
     method_name TEXT NOT NULL,
     arguments TEXT,
-    priority TEXT NOT NULL DEFAULT 'normal' CHECK (priority IN ('high', 'normal', 'low')),
+    priority TEXT NOT NULL DEFAULT 'normal',
     created INTEGER NOT NULL,
     updated INTEGER NOT NULL,
-    status TEXT NOT NULL DEFAULT 'ready' CHECK (status IN (
-        'ready', 'waiting', 'running', 'almost-done', 'errored', 'complete', 'invalid', 'missing', 'duplicate')),
+    status TEXT NOT NULL DEFAULT 'ready', -- no CHECK ... IN: SQLite would make a table of the list for every row
     dedupe TEXT NOT NULL,
     has_dedupe INTEGER NOT NULL DEFAULT 0,
     after_date INTEGER,
@@ -34,7 +33,7 @@ CREATE TABLE gearbox_jobs (
     next_at INTEGER,
     released INTEGER NOT NULL DEFAULT 0,
     events INTEGER NOT NULL DEFAULT 0,
-    backoff TEXT NOT NULL DEFAULT 'fixed' CHECK (backoff IN ('fixed', 'exponential')),
+    backoff TEXT NOT NULL DEFAULT 'fixed',
     retry_delay_max REAL NOT NULL DEFAULT 3600,
     timeout REAL,
     expires INTEGER,
@@ -67,9 +66,7 @@ CREATE TABLE gearbox_attempts (
     claimed_at INTEGER NOT NULL,
     started_at INTEGER,
     ended_at INTEGER,
-    outcome TEXT CHECK (outcome IN (
-        'complete', 'errored', 'worker_failed', 'no_worker', 'missing', 'released', 'refused', 'cancelled',
-        'timed_out')),
+    outcome TEXT,
     worker TEXT,
     error TEXT,
     PRIMARY KEY (job_id, epoch)
