@@ -25,7 +25,7 @@ import attrs
 import structlog
 import trio
 
-from gearbox.errors import Code, RpcError, StoreBusy, StoreError, StoreFenced, StoreFull
+from gearbox.errors import Code, RpcError, StoreBusy, StoreError, StoreFenced, StoreFull, StoreUncertain
 from gearbox.gearman import Failed, Gearman, Lost, Presence
 from gearbox.job import TERMINAL, Action, Event, Fire, Job, Recheck, Release, Start, Status, Tell, Unsent
 from gearbox.steps import controls, cores, life, orphans, pruning, recurring
@@ -57,7 +57,7 @@ PRUNE_SWEEP = 3600.0  # s between deletions of old jobs
 PRUNE_PAUSE = 0.05  # s between their transactions: others come first
 
 Reply = Callable[[Any], None]  # a step's value, or an RpcError
-Hop = Callable[[Callable[[], Batch]], Awaitable[Batch]]  # runs what blocks, one call at a time
+Hop = Callable[[Callable[[], Any]], Awaitable[Any]]  # runs a call of the store where it blocks nobody
 
 
 @attrs.frozen
@@ -106,6 +106,7 @@ class Core:
         self._guard: Step | None = partial(cores.join, name) if store.is_shared else None  # first in every batch
         self._clock = clock
         self._work: deque[_Work] = deque()
+        self._uncertain: list[_Work] = []  # a batch that was stored or not: `Store.settle` will tell
         self._dirty: dict[int, None] = {}  # ids to look at, in order, each once
         self._orphans: dict[tuple[int, int], tuple[Orphan, float]] = {}  # by (job, epoch), with when each is given up
         self._watchers: defaultdict[int, list[Watcher]] = defaultdict(list)
@@ -242,7 +243,12 @@ class Core:
             if not batch:
                 continue
             try:
+                if self._uncertain:
+                    await self._settle()
                 done = await self._run(batch)
+            except StoreUncertain as error:
+                self._uncertain = [self._answered(work, error) for work in batch]
+                continue
             except StoreFenced as error:
                 log.error("this core stops", error=str(error), core=self.instance)
                 self.fenced.set()
@@ -298,7 +304,7 @@ class Core:
         for tries_left in reversed(range(BUSY_TRIES)):
             began = perf_counter()
             try:
-                done = await self._hop(partial(self._store.run_batch, steps, moment))
+                done: Batch = await self._hop(partial(self._store.run_batch, steps, moment))
                 self.vitals.committed(perf_counter() - began, len(steps))
                 return done
             except StoreBusy:
@@ -307,19 +313,32 @@ class Core:
                 await trio.sleep(random.uniform(0.01, 0.1))
         raise AssertionError("unreachable")
 
+    async def _settle(self) -> None:
+        """Learn what became of the uncertain batch, and act as if that had been known at once."""
+        done: Batch | None = await self._hop(self._store.settle)
+        batch, self._uncertain = self._uncertain, []
+        if done is None:
+            self._work.extendleft(reversed([work for work in batch if work.is_kept]))
+            return
+        for work, result in zip(batch, done.outcomes[-len(batch) :], strict=True):  # behind the guard's
+            self._finish(work, result)
+        self._perform(done.actions)
+
     def _put_back(self, batch: Iterable[_Work], error: StoreError) -> None:
         """The batch was not stored: say so to those who asked, keep the rest."""
+        kept = [work for work in (self._answered(work, error) for work in batch) if work.is_kept]
+        self._work.extendleft(reversed(kept))
+
+    def _answered(self, work: _Work, error: StoreError) -> _Work:
+        """The same, when those who do not want to wait for the store to be well again have been told."""
         if self._failing_since is None:
             self._failing_since = self._moment_at
             log.error("the database fails; jobs go on when it works again", error=str(error))
+        if work.is_kept or work.reply is None:
+            return work
         code = Code.STORAGE_FULL if isinstance(error, StoreFull) else Code.UNAVAILABLE
-        kept = []
-        for work in batch:
-            if work.is_kept:
-                kept.append(work)
-            elif work.reply is not None:
-                work.reply(RpcError(code, str(error)))
-        self._work.extendleft(reversed(kept))
+        work.reply(RpcError(code, str(error)))
+        return _Work(work.step, is_kept=False)
 
     # --- going out ---
 

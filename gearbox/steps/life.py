@@ -38,6 +38,7 @@ from gearbox.job import (
     Waiting,
 )
 from gearbox.rules import attempts, inputs
+from gearbox.rules.answers import error_text
 from gearbox.store import Lock, Moment, Result, Tx
 
 __all__ = [
@@ -196,7 +197,11 @@ def report(id: int, epoch: int | None, news: Reported, tx: Tx, moment: Moment) -
             why = f"late result of attempt {epoch or 'unknown'} refused: {news.status.value}"
             tx.note(job, moment.now, why, moment.owner)
         return Result()
-    return Result(actions=react(tx, moment, job, news))
+    try:
+        return Result(actions=react(tx, moment, job, news))
+    except RpcError as error:  # the store cannot keep the data; a part of it would be no result
+        text = error_text(Code.TOO_LARGE, error.message)
+        return Result(actions=react(tx, moment, job, Reported(Status.ERRORED, text)))
 
 
 def job_start(id: int, epoch: int, worker: str, tx: Tx, moment: Moment) -> Result:

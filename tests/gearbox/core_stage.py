@@ -18,7 +18,7 @@ from abraxas_py.admin import JobRow
 from gearbox import methods
 from gearbox.client import Gearbox, open_gearbox
 from gearbox.core import Core
-from gearbox.errors import RpcError, StoreError
+from gearbox.errors import RpcError, StoreError, StoreUncertain
 from gearbox.gearman import Link
 from gearbox.job import Action
 from gearbox.steps.pruning import Retention
@@ -37,8 +37,14 @@ class Failing:
         self.database = store.database
         self.error: StoreError | None = None
         self.unheard: type[Action] | None = None  # the next commit that leads to this is not heard of
+        self.answer_is_lost: bool | None = None  # of the next commit, which was made (True) or not (False)
+        self._uncertain: Batch | None = None
 
     def run_batch(self, steps: list[Step], moment: Moment) -> Batch:
+        if self.answer_is_lost is not None:
+            self._uncertain = self._store.run_batch(steps, moment) if self.answer_is_lost else None
+            self.answer_is_lost = None
+            raise StoreUncertain("nobody knows")
         if self.error is not None:
             raise self.error
         done = self._store.run_batch(steps, moment)
@@ -48,6 +54,11 @@ class Failing:
             self.unheard = None
             raise StoreError("the connection was lost after the commit")
         return done
+
+    def settle(self) -> Batch | None:
+        if self.error is not None:
+            raise self.error
+        return self._uncertain
 
     def close(self) -> None:
         self._store.close()

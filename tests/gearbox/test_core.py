@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from core_stage import START, Clock, system
+from core_stage import START, Clock, fails, system
 
 from abraxas_py import Assigned, Worker
 from gearbox.errors import RpcError, StoreError
 from gearbox.job import Recheck, Tell
-from gearbox.store import Moment
+from gearbox.store import Moment, Result, Tx
 
 pytestmark = pytest.mark.usefixtures("store_in_the_loop")
 
@@ -272,6 +272,40 @@ async def test_the_end_comes_in_peace_while_the_store_fails(tmp_path: Path, auto
         with trio.move_on_after(5) as farewell:
             await it.core.drain()
         assert farewell.cancelled_caught
+
+
+@pytest.mark.parametrize("is_stored", [True, False])
+async def test_a_commit_of_which_nobody_knows_is_neither_lost_nor_made_twice(
+    tmp_path: Path, autojump_clock: Clock, is_stored: bool
+) -> None:
+    async with system(tmp_path / "db") as it:
+        gate = trio.Event()
+        await it.work("a::slow", lambda request: gate)
+        first = await it.gearbox.queue("a::slow")
+        it.store.error = StoreError("the server is gone")
+        it.store.answer_is_lost = is_stored
+        await fails(503, it.gearbox.queue("a::slow"))  # whoever repeats this with its token learns the id
+        await fails(503, it.gearbox.queue("a::slow"))
+        it.store.error = None
+        gate.set()
+        assert await it.gearbox.watch(first) == "later"
+        if is_stored:
+            assert await it.gearbox.watch(first + 1) == "later"  # it was handed to Gearman after all
+        assert await it.gearbox.status([first + 1, first + 2]) == [] or is_stored
+        for id in (first, first + 1)[: 1 + is_stored]:
+            history = await it.gearbox.history(id)
+            assert [attempt["outcome"] for attempt in history["attempts"]] == ["complete"]
+        runs = 0
+
+        def once(tx: Tx, moment: Moment) -> Result:
+            nonlocal runs
+            runs += 1
+            return Result()
+
+        it.store.answer_is_lost = is_stored
+        it.core.tell(once)  # kept until it is stored
+        await trio.sleep(10)
+        assert runs == 1
 
 
 async def test_a_step_with_a_fault_answers_and_harms_nobody(tmp_path: Path, autojump_clock: Clock) -> None:

@@ -50,7 +50,7 @@ SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', UTC_TIMESTAMP(6)),
     (SELECT value FROM gearbox_meta WHERE name = 'controls')
 """
 SELECT_DATABASE = "SELECT value FROM gearbox_meta WHERE name = 'database'"
-SELECT_VARIABLES = f"SHOW VARIABLES WHERE Variable_name IN ({', '.join(repr(name) for name in ASKED)})"
+SELECT_VARIABLES = f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({', '.join(repr(name) for name in ASKED)})"
 PUT_WRITER = """
 INSERT INTO gearbox_writers (id, batch, seen_at) VALUES (:id, :batch, :now)
 ON CONFLICT (id) DO UPDATE SET batch = excluded.batch, seen_at = excluded.seen_at
@@ -76,6 +76,7 @@ class MysqlStore:
         self._time = (time.time(), steady())  # of the server, and here at that moment
         try:
             self.database = self._prepare()
+            self._session = Session(address)
         except pymysql.Error as error:
             raise translated(error, address) from error
 
