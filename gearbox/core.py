@@ -8,7 +8,8 @@ acts. While a batch commits, the next one gathers: that is the group commit, and
 Timers live in rows. The loop sleeps until the store's earliest `next_at`, so a restart loses none.
 
 When the store fails, questions are answered with an error at once; news and ids are kept and tried again with a pause
-that grows. When Gearman cannot be reached, ready jobs wait in their rows.
+that grows. When its disk is broken (`StoreBroken`), nobody is answered, and `run` raises: the process has to end. When
+Gearman cannot be reached, ready jobs wait in their rows.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import attrs
 import structlog
 import trio
 
-from gearbox.errors import Code, RpcError, StoreBusy, StoreError, StoreFenced, StoreFull, StoreUncertain
+from gearbox.errors import Code, RpcError, StoreBroken, StoreBusy, StoreError, StoreFenced, StoreFull, StoreUncertain
 from gearbox.gearman import Failed, Gearman, Lost, Presence
 from gearbox.job import TERMINAL, Action, Event, Fire, Job, Recheck, Release, Start, Status, Tell, Unsent
 from gearbox.steps import controls, cores, life, orphans, pruning, recurring
@@ -117,6 +118,7 @@ class Core:
         self._next_at = -inf  # of the store; unknown until the first batch
         self._failing_since: float | None = None  # the moment of the first batch that was not stored
         self._is_stopping = False
+        self._is_broken = False  # the store is, and nothing more may be promised
         self._not_due_before = inf  # of trio's clock: a row that cannot be handled must not become a hot loop
         self._hop: Hop = hop or partial(trio.to_thread.run_sync, limiter=trio.CapacityLimiter(1))
 
@@ -229,6 +231,8 @@ class Core:
         It waits for a store that fails to be well again, and it is the caller's to give up.
         """
         self._is_stopping = True
+        if self._is_broken:
+            return
         stored = trio.Event()
         step = cores.leave if self._store.is_shared else _nothing
         self.ask(step, lambda _: stored.set(), is_kept=True)
@@ -246,6 +250,9 @@ class Core:
                 if self._uncertain:
                     await self._settle()
                 done = await self._run(batch)
+            except StoreBroken:
+                self._is_stopping = self._is_broken = True
+                raise
             except StoreUncertain as error:
                 self._uncertain = [self._answered(work, error) for work in batch]
                 continue

@@ -15,6 +15,7 @@ __all__ = [
     "ConfigError",
     "GearboxError",
     "RpcError",
+    "StoreBroken",
     "StoreBusy",
     "StoreError",
     "StoreFenced",
@@ -91,6 +92,14 @@ class StoreBusy(StoreError):
 
 class StoreFull(StoreError):
     """No room on the disk: nothing of the transaction was stored."""
+
+
+class StoreBroken(StoreError):
+    """The disk failed to read, write or sync: whether the transaction is stored is unknown, and must not be asked.
+
+    A sync that is tried again may say that all is well although what it was to sync is lost. So nothing more may be
+    acknowledged, nor the store be closed in the usual way: the process must end, and start anew from what is there.
+    """
 
 
 class StoreFenced(StoreError):

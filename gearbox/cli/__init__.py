@@ -26,6 +26,7 @@ class ExitCode(IntEnum):
     OK = 0
     FAILED = 1  # the job, or the call, ended in an error; also a command line that cannot be read, as in the original
     UNAVAILABLE = 69  # Gearman cannot be reached, or nobody there does what was asked
+    IO_ERROR = 74
     TIMEOUT = 75
     CONFIG = 78
     INTERRUPTED = 130  # as a shell says of SIGINT

@@ -19,7 +19,7 @@ from gearbox.cli import ExitCode, read_command_line, run_tool
 from gearbox.cli.debug import configure_logging
 from gearbox.daemon import Running
 from gearbox.demo import demonstrate
-from gearbox.errors import ConfigError, StoreError
+from gearbox.errors import ConfigError, StoreBroken, StoreError
 from gearbox.settings import Settings
 from gearbox.store import open_store
 
@@ -69,7 +69,8 @@ TERM and INT end it gracefully: what has come in is stored, and jobs that run
 are taken over by the next start. HUP changes nothing: it logs to standard error.
 
 Exit codes: 0 ended as told, 1 bad command line, 69 address in use or Gearman
-out of reach, 78 settings or database cannot be used.
+out of reach, 74 the disk of the database failed: start it again, what it
+acknowledged is there; 78 settings or database cannot be used.
 """
 
 log = structlog.get_logger("gearbox:core")
@@ -90,6 +91,9 @@ def main(argv: Sequence[str]) -> int:
         for message in error.messages:
             print(message, file=sys.stderr)
         return ExitCode.CONFIG
+    except StoreBroken as error:
+        print(error, file=sys.stderr, flush=True)
+        os._exit(ExitCode.IO_ERROR)  # an orderly end would close the database, and that would sync it
     except StoreError as error:
         print(error, file=sys.stderr)
         return ExitCode.CONFIG

@@ -3,6 +3,9 @@
 The file belongs to one process at a time, held by a lock on a file beside it: SQLite before 3.51.3 can corrupt a
 database whose write-ahead log is reset by two connections, and one writer is what group commit wants anyway. The log is
 synced at every commit (synchronous = FULL), so what `run_batch` returned survives a power cut.
+
+A disk that fails to sync ends the store (`StoreBroken`): the kernel forgets what it could not write, so that the next
+sync would say that all is well. The next start finds out from the log what is there.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from pathlib import Path
 from time import time
 from typing import IO, Any
 
-from gearbox.errors import GearboxError, StoreBusy, StoreError, StoreFull
+from gearbox.errors import GearboxError, StoreBroken, StoreBusy, StoreError, StoreFull
 from gearbox.job import ACTIVE, Control, Job
 from gearbox.store import Batch, Moment, Step
 from gearbox.store.running import Entangled, run_steps
@@ -41,6 +44,7 @@ class SqliteStore:
         self.path = path
         self._lock = _lock(path)
         self._controls: dict[str, Control] = {}
+        self._is_broken = False
         try:
             self._connection = sqlite3.connect(
                 path, isolation_level=None, check_same_thread=False, cached_statements=256
@@ -51,8 +55,10 @@ class SqliteStore:
         try:
             self._prepare()
         except sqlite3.Error as error:
+            failure = _translate(error, path)
+            self._is_broken = isinstance(failure, StoreBroken)
             self.close()
-            raise StoreError(f"cannot use the database {path}: {error}") from error
+            raise type(failure)(f"cannot use the database {path}: {error}") from error
         except StoreError:
             self.close()
             raise
@@ -82,8 +88,10 @@ class SqliteStore:
         self.database: str = execute("SELECT value FROM gearbox_meta WHERE name = 'database'").fetchone()[0]
 
     def close(self) -> None:
-        self._connection.close()
-        self._lock.close()
+        """Give the file back. After `StoreBroken` nothing is done: closing would sync."""
+        if not self._is_broken:
+            self._connection.close()
+            self._lock.close()
 
     def now(self) -> float:
         return time()
@@ -110,8 +118,11 @@ class SqliteStore:
             connection.execute("COMMIT")
             self._remember(tx.changes.jobs)
         except sqlite3.Error as error:
-            self._roll_back(tx)
-            raise _translate(error, self.path) from error
+            failure = _translate(error, self.path)
+            self._is_broken = isinstance(failure, StoreBroken)
+            if not self._is_broken:
+                self._roll_back(tx)
+            raise failure from error
         except BaseException:
             self._roll_back(tx)
             raise
@@ -195,9 +206,12 @@ def _lock(path: str) -> IO[str]:
 
 
 def _translate(error: sqlite3.Error, path: str) -> GearboxError:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code == sqlite3.SQLITE_FULL:
+    extended = getattr(error, "sqlite_errorcode", 0)
+    code = extended & 0xFF
+    if code == sqlite3.SQLITE_FULL or extended == sqlite3.SQLITE_IOERR_SHMSIZE:  # the log's index could not grow
         return StoreFull(f"no room left for the database {path}")
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return StoreBusy(f"the database {path} is busy: {error}")
+    if code == sqlite3.SQLITE_IOERR:
+        return StoreBroken(f"the disk of the database {path} failed: {error}")
     return StoreError(f"the database {path} failed: {error}")

@@ -86,7 +86,7 @@ class Program:
         self.is_stopped = False
         self._argv = list(argv)
         self._log = log
-        self._environment = environment
+        self.environment = environment  # of its next life
         self._is_ready = is_ready
         self._said_before = 0  # bytes of the log that are of earlier lives
         self._process: subprocess.Popen[bytes] | None = None
@@ -99,6 +99,12 @@ class Program:
     @property
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
+
+    @property
+    def status(self) -> int | None:
+        """How it ended; None while it runs."""
+        assert self._process is not None
+        return self._process.poll()
 
     def said(self) -> str:
         """What it has written in this life."""
@@ -116,7 +122,7 @@ class Program:
         assert not self.is_running, self.name
         self._said_before = self._log.stat().st_size if self._log.exists() else 0
         with open(self._log, "ab") as log:
-            self._process = subprocess.Popen(self._argv, env=self._environment, stdout=log, stderr=log)
+            self._process = subprocess.Popen(self._argv, env=self.environment, stdout=log, stderr=log)
         self.lives += 1
         self.is_stopped = False
 

@@ -13,7 +13,7 @@ import trio.testing
 from core_stage import START, Clock, fails, system
 
 from abraxas_py import Assigned, Worker
-from gearbox.errors import RpcError, StoreError
+from gearbox.errors import RpcError, StoreBroken, StoreError
 from gearbox.job import Recheck, Tell
 from gearbox.store import Moment, Result, Tx
 
@@ -426,3 +426,20 @@ async def test_failure_runs_down_a_long_chain(tmp_path: Path, autojump_clock: Cl
         with pytest.raises(RpcError) as caught:
             await it.gearbox.watch(start)
         assert caught.value.code == -28404
+
+
+async def test_a_broken_disk_ends_the_core_and_nobody_is_answered(tmp_path: Path, autojump_clock: Clock) -> None:
+    answers: list[Any] = []
+
+    async def break_the_disk() -> None:
+        async with system(tmp_path / "db") as it:
+            it.store.error = StoreBroken("no sync")
+            it.core.ask(lambda tx, moment: Result(), answers.append)
+            with trio.CancelScope(shield=True), trio.move_on_after(10):
+                await trio.sleep_forever()
+            await it.core.drain()  # which has nothing to wait for
+
+    with pytest.raises(BaseExceptionGroup) as caught:
+        await break_the_disk()
+    assert caught.group_contains(StoreBroken)
+    assert answers == []
