@@ -10,6 +10,7 @@ import random
 import uuid
 from collections.abc import Sequence
 from itertools import count
+from math import inf
 from typing import Any
 
 import trio
@@ -22,28 +23,31 @@ from gearbox.errors import RpcError
 __all__ = ["Load"]
 
 METHODS = ("storm::job", "storm::other")
-CLIENTS = 4
+CLIENTS = 8
 DEDUPES = 5  # different ones: few, so that jobs meet
 POOL = 4  # members
 RETRIES = 100  # a storm may end many attempts of a job
-AHEAD = 150  # jobs that are queued and not done, beyond which the clients wait: a backlog would hide what is slow
+AHEAD = 400  # jobs that are queued and not done, beyond which the clients wait: a backlog would hide what is slow
 
 
 class Load:
-    """`jobs` jobs by several clients; `ledger` has those that were acknowledged."""
+    """`jobs` jobs by several clients, or as many as `seconds` allow; `ledger` has those that were acknowledged."""
 
-    def __init__(self, servers: Sequence[str], jobs: int, ledger: Acknowledged, chance: random.Random) -> None:
+    def __init__(
+        self, servers: Sequence[str], jobs: int, ledger: Acknowledged, chance: random.Random, seconds: float = inf
+    ) -> None:
         self.servers = servers
         self.ledger = ledger
         self.wanted = jobs
         self.watched: dict[int, Any] = {}  # results, as far as they came
         self.done = 0  # as the table said last
         self._chance = chance
+        self._until = trio.current_time() + seconds
         self._numbers = count(1)
 
     @property
     def is_queued(self) -> bool:
-        return len(self.ledger.jobs) >= self.wanted
+        return len(self.ledger.jobs) >= self.wanted or trio.current_time() >= self._until
 
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:

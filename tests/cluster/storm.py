@@ -16,6 +16,7 @@ import time
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from math import inf
 from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP
 
@@ -133,12 +134,21 @@ def cluster(folder: Path, gearmand: str, workers: int = WORKERS) -> Iterator[Clu
 
 
 async def storm(
-    it: Cluster, folder: Path, jobs: int, every: float, seed: int, say: Callable[[str], None], is_full: bool
+    it: Cluster,
+    folder: Path,
+    jobs: int,
+    every: float,
+    seed: int,
+    say: Callable[[str], None],
+    seconds: float = inf,
 ) -> Verdict:
-    """Queue the jobs in bad weather, wait for their end in fair weather, and judge."""
+    """Queue the jobs in bad weather, wait for their end in fair weather, and judge.
+
+    With a limit in `seconds`, no core has to have had its share.
+    """
     chance = random.Random(seed)
     acknowledged = Acknowledged(folder / "acknowledged")
-    load = Load(it.servers, jobs, acknowledged, chance)
+    load = Load(it.servers, jobs, acknowledged, chance, seconds)
     weather = Weather(it.victims, every, random.Random(seed + 1))
     it.note_pids()
     began = time.monotonic()
@@ -183,6 +193,7 @@ async def storm(
         took = time.monotonic() - began
         helpers.cancel_scope.cancel()
     acknowledged.close()
+    is_full = seconds == inf
     verdict = judge(
         it.server, it.database, acknowledged.jobs, load.watched, it.ledger, weather.faults, it.pids, is_full
     )
@@ -213,7 +224,7 @@ def main() -> None:
 
     say(f"seed {given.seed}, logs in {folder}")
     with cluster(folder, given.gearmand) as it:
-        verdict = trio.run(storm, it, folder, given.jobs, given.every, given.seed, say, True)
+        verdict = trio.run(storm, it, folder, given.jobs, given.every, given.seed, say)
     for line in lines(verdict):
         print(line)
     for fault in verdict.faults:

@@ -66,11 +66,7 @@ class Weather:
         async with trio.open_nursery() as nursery:
             while not is_over():
                 await trio.sleep(self._chance.uniform(0.5, 1.5) * self._every)
-                free = [victim for victim in self.victims if victim.name not in self.down]
-                # A kind at a time, so that the one database is as likely as any of six workers.
-                kinds = sorted({victim.name.partition("-")[0] for victim in free})
-                kind = self._chance.choice(kinds)
-                victim = self._chance.choice([one for one in free if one.name.startswith(kind)])
+                victim = self._chance.choice([one for one in self.victims if one.name not in self.down])
                 if len(self.down) < DOWN_LONGEST and not is_over():
                     nursery.start_soon(self._strike, victim)
 
