@@ -190,7 +190,7 @@ GEARBOX = {
     "store/mysql/link": ("", {"errors", "store.address", "pymysql"}),
     "store/mysql/session": ("", {"errors", "store.address", "store.mysql", "pymysql"}),
     "store/mysql/schema": ("", {"errors", "store.address", "store.mysql", "pymysql", "structlog"}),
-    "store/mysql/adoption": (PURE, {"store.address", "store.mysql"}),
+    "store/mysql/adoption": (PURE, {"errors", "job", "rules.answers", "store.mysql", "store.rows"}),
     "store/mysql/tx": ("", {"errors", "job", "store"}),
     "store/mysql/__init__": ("", {"errors", "job", "store", "pymysql", "structlog"}),
     "gearman": ("", {"errors", "job", "rpc", "abraxas_py", "attrs", "structlog", "trio"}),

@@ -64,7 +64,9 @@ def _migrate(cursor: Any, address: MysqlAddress, kind: str) -> None:
             _run(cursor, text.replace("{charset}", f"CHARSET = utf8mb4 COLLATE = {CHARSETS[kind]}"))
     if not version:
         cursor.execute(f"INSERT IGNORE INTO {meta} (name, value) VALUES ('database', %s)", (secrets.token_hex(4),))
-        adopt(cursor, address.table)
+        jobs = adopt(cursor, address.table)
+        if jobs:
+            log.warning("adopted the original's table", jobs=jobs, kept_as=f"{address.table}_original")
     cursor.execute(
         f"INSERT INTO {meta} (name, value) VALUES ('schema', %s) ON DUPLICATE KEY UPDATE value = VALUES(value)",
         (str(newest),),
