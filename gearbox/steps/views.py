@@ -43,7 +43,7 @@ GRAPH_LIMIT = 2_000  # jobs of a graph; more nobody can look at
 SEARCH_BUDGET = 10_000  # rows that one page of a search looks at: some 30 ms of the one thread that writes
 SLOWEST_AMONG = 2_000  # latest jobs of a method among which its slowest are found
 STATES_LIMIT = 5_000
-CALENDAR_LIMIT = 100  # runs of an entry in a calendar
+CALENDAR_LIMIT = 300  # runs of an entry in a calendar
 
 
 @attrs.frozen

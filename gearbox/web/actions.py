@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
@@ -42,10 +43,11 @@ async def body_of(request: Request) -> bytes:
     body = bytearray()
     try:
         with trio.fail_after(BODY_TIMEOUT):
-            async for part in request.stream():
-                body += part
-                if len(body) > BODY_LARGEST:
-                    raise BodyRefused(413, f"more than {BODY_LARGEST} bytes")
+            async with aclosing(request.stream()) as parts:
+                async for part in parts:
+                    body += part
+                    if len(body) > BODY_LARGEST:
+                        raise BodyRefused(413, f"more than {BODY_LARGEST} bytes")
     except trio.TooSlowError:
         raise BodyRefused(408, "the request took too long") from None
     except ClientDisconnect:

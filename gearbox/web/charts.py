@@ -14,13 +14,13 @@ from typing import Any
 import attrs
 from markupsafe import Markup
 
-from gearbox.web.series import EVERY, LENGTH, Point, rates
+from gearbox.web.series import Point, rates
 from gearbox.web.words import rate, span
 
 __all__ = ["Chart", "backlog", "bar", "calendar", "histogram", "throughput"]
 
 WIDTH, HEIGHT = 600, 120
-COLUMNS = 120  # points of a chart; an hour in half minutes
+COLUMNS = 120  # points of a chart
 STATUS_ORDER = (
     "complete", "running", "almost-done", "missing", "ready", "waiting", "duplicate", "invalid", "errored",
 )  # fmt: skip
@@ -47,7 +47,9 @@ def throughput(points: Sequence[Point]) -> Chart:
     complete, errors = (_columns(rates(points, statuses)) for statuses in (("complete",), FAILED))
     latest = complete[-1] if complete else 0.0, errors[-1] if errors else 0.0
     legend = [("complete", f"{rate(latest[0])}/s complete"), ("errored", f"{rate(latest[1])}/s failed")]
-    return _lines([("complete", complete), ("errored", errors)], legend, "jobs a second over the last hour", "/s")
+    return _lines(
+        [("complete", complete), ("errored", errors)], legend, "jobs a second over the last hour", "/s", _length(points)
+    )
 
 
 def backlog(points: Sequence[Point]) -> Chart:
@@ -56,37 +58,41 @@ def backlog(points: Sequence[Point]) -> Chart:
         (status, _columns([float(point.states.get(status, 0)) for point in points])) for status in ("ready", "running")
     ]
     legend = [(status, f"{values[-1] if values else 0:.0f} {status}") for status, values in lines]
-    return _lines(lines, legend, "ready and running jobs over the last hour", "")
+    return _lines(lines, legend, "ready and running jobs over the last hour", "", _length(points))
+
+
+def _length(points: Sequence[Point]) -> float:
+    return points[-1].at - points[0].at if points else 0.0
 
 
 def _columns(values: Sequence[float]) -> list[float]:
     """At most as many values as there is room for, each the average of its share."""
-    size = ceil(LENGTH / COLUMNS)
+    size = ceil(max(len(values), 1) / COLUMNS)
     start = len(values) % size
     parts = ([values[:start]] if start else []) + [values[i : i + size] for i in range(start, len(values), size)]
     return [sum(part) / len(part) for part in parts if part]
 
 
 def _lines(
-    lines: Sequence[tuple[str, Sequence[float]]], legend: Sequence[tuple[str, str]], label: str, unit: str
+    lines: Sequence[tuple[str, Sequence[float]]],
+    legend: Sequence[tuple[str, str]],
+    label: str,
+    unit: str,
+    length: float,
 ) -> Chart:
+    """`length`: seconds from the first to the last value."""
     top = _nice(max((max(values, default=0.0) for _, values in lines), default=0.0))
     parts = []
     for name, values in lines:
         if not values:
             continue
-        step = WIDTH / (COLUMNS - 1)
-        left = WIDTH - step * (len(values) - 1)
-        spots = [
-            f"{left + i * step:.1f},{HEIGHT - 2 - (HEIGHT - 6) * value / top:.1f}" for i, value in enumerate(values)
-        ]
-        parts.append(f'<polygon class="area {name}" points="{left:.1f},{HEIGHT} {" ".join(spots)} {WIDTH},{HEIGHT}"/>')
+        values = [*values[:1], *values] if len(values) == 1 else values
+        step = WIDTH / (len(values) - 1)
+        spots = [f"{i * step:.1f},{HEIGHT - 2 - (HEIGHT - 6) * value / top:.1f}" for i, value in enumerate(values)]
+        parts.append(f'<polygon class="area {name}" points="0,{HEIGHT} {" ".join(spots)} {WIDTH},{HEIGHT}"/>')
         parts.append(f'<polyline class="line {name}" points="{" ".join(spots)}"/>')
     words = f"{label}: now {', '.join(text for _, text in legend)}; the scale ends at {rate(top)}{unit}"
-    longest = EVERY * LENGTH
-    return Chart(
-        _svg(parts), words, f"{rate(top)}{unit}", f"{span(longest)} ago", "now", legend, not any(v for _, v in lines)
-    )
+    return Chart(_svg(parts), words, f"{rate(top)}{unit}", f"{span(length)} ago", "now", legend)
 
 
 def _nice(value: float) -> float:
@@ -151,18 +157,18 @@ def bar(members: Mapping[str, int]) -> Markup:
 
 def calendar(
     entries: Sequence[Mapping[str, Any]], dated: Sequence[str], now: float, length: float
-) -> Sequence[tuple[str, int, Markup]]:
+) -> Sequence[tuple[str, str, Markup]]:
     """For each recurring entry, and for jobs with a date: how many runs come, and when, as ticks on a line."""
-    rows = [(entry["name"], entry["runs"]) for entry in entries]
+    rows = [(entry["name"], entry["runs"], entry["is_cut"]) for entry in entries]
     if dated:
-        rows.append(("jobs with a date", dated))
+        rows.append(("jobs with a date", dated, False))
     found = []
-    for name, runs in rows:
+    for name, runs, is_cut in rows:
         instants = [datetime.fromisoformat(run).timestamp() for run in runs]
         places = [WIDTH * (at - now) / length for at in instants if 0 <= at - now <= length]
         parts = [
             f'<rect class="hour" x="{WIDTH * hour / 24:.1f}" y="0" width="1" height="16"/>' for hour in range(0, 24, 6)
         ]
         parts += [f'<rect class="tick" x="{max(x - 1, 0):.1f}" y="2" width="3" height="12"/>' for x in places]
-        found.append((name, len(places), _svg(parts, 16)))
+        found.append((name, f"{len(places)}{'+' if is_cut else ''}", _svg(parts, 16)))
     return found
