@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import trio
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -105,6 +106,8 @@ def _of_process(system: Mapping[str, Any]) -> Iterator[Metric]:
     yield CounterMetricFamily("gearbox_steps", "Steps of transactions that were committed", value=system["steps"])
     yield GaugeMetricFamily("gearbox_watchers", "Calls that wait for a job to end", value=system["watchers"])
     yield GaugeMetricFamily("gearbox_store_up", "1 while the database works", value=float(not system["is_failing"]))
+    tasks = trio.lowlevel.current_statistics().tasks_living
+    yield GaugeMetricFamily("gearbox_tasks", "Tasks of the event loop", value=tasks)
     yield GaugeMetricFamily("process_resident_memory_bytes", "Resident memory", value=system["memory"])
     started = datetime.fromisoformat(system["started"]).astimezone(UTC).timestamp()
     yield GaugeMetricFamily("process_start_time_seconds", "Start, in Unix seconds", value=started)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 import time
 import traceback
 from functools import partial
@@ -29,7 +30,7 @@ Options:
   --seed=N       where they come from [default: 1]
   --list         name the targets
 
-Exit codes: 0 all stood, 1 one did not; the smallest case that shows it is printed.
+Exit codes: 0 all stood, 1 one did not.
 """
 
 
@@ -46,7 +47,9 @@ def main() -> int:
             run(target, int(flags["--seed"]), int(flags["--cases"] or target.cases), partial(print, flush=True))
         except Broken as broken:
             traceback.print_exception(broken.__cause__)
-            print(broken)
+            path = Path(tempfile.mkdtemp()) / f"{name}.txt"
+            path.write_text(f"{broken.case!r}\n")
+            print(f"{broken}\nThe smallest case that shows it is in {path}")
             return 1
         finally:
             target.close()

@@ -40,7 +40,7 @@ class Broken(AssertionError):
     """A case that the target did not stand, in its smallest form; the cause is what it raised."""
 
     def __init__(self, target: Target, case: Case, label: str) -> None:
-        super().__init__(f"{target.name}, {label}; add to {CORPUS.name}/{target.name}.txt:\n{case!r}")
+        super().__init__(f"{target.name}, {label}; add to {CORPUS.name}/{target.name}.txt: {case!r:.2000}")
         self.case = case
 
 
