@@ -1,0 +1,81 @@
+"""Background jobs that are on disk when they are answered: how fast, and what a million of them cost a new start.
+
+The files lie in the temporary folder, so that should be on a disk (`TMPDIR`), not in memory. gearmand's queue is its
+sqlite plugin's: one transaction and one sync for each job.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from bench.broker import COSTS, DRAINED, LARGE, LATENCIES, QUEUED, RATE, systems, under
+from bench.brokers import OURS, REFERENCE, Broker
+from bench.figures import Bench, Effort, Metric, Run, Sample
+from bench.load import Load, drive
+from bench.machine import resident_mib
+
+__all__ = ["BENCHES"]
+
+
+def queue(broker: Broker, folder: str) -> Sequence[str]:
+    """The flags for a queue in a folder."""
+    if broker.name == REFERENCE:
+        return ("-q", "libsqlite3", f"--libsqlite3-db={folder}/queue")
+    return ("-q", "sqlite", f"--queue-db={folder}/queue")
+
+
+def submit(broker: Broker, effort: Effort) -> Sample:
+    """Requests for a while."""
+    with tempfile.TemporaryDirectory() as folder, broker.serving(*queue(broker, folder)) as serving:
+        return under(Load("bg", 4, 32, seconds=effort.seconds), serving)
+
+
+def restart(broker: Broker, effort: Effort) -> Sample:
+    """Queue very many, kill the server, start it again, and work some of them off."""
+    jobs, drained = effort.count(QUEUED), effort.count(DRAINED)
+    with tempfile.TemporaryDirectory() as folder:
+        flags = queue(broker, folder)
+        with broker.serving(*flags) as serving:
+            drive(Load("bg", 4, 32, jobs=jobs), serving.port)
+        began = time.monotonic()
+        with broker.serving(*flags) as serving:
+            start = time.monotonic() - began
+            memory = resident_mib(serving.pid)
+            kept = drive(Load("drain", workers=4, jobs=drained), serving.port)["rate"]
+    with broker.serving() as serving:
+        drive(Load("bg", 4, 32, jobs=drained), serving.port)
+        builtin = drive(Load("drain", workers=4, jobs=drained), serving.port)["rate"]
+    return {"start": start, "memory": memory, "drain": kept, "drain of memory": builtin, "ratio": kept / builtin}
+
+
+def ours() -> Mapping[str, Run]:
+    """gearmand would take hours for the first step."""
+    return systems(restart, only=(OURS,))
+
+
+BENCHES = [
+    Bench(
+        "durable",
+        "SUBMIT_JOB_BG until JOB_CREATED with the queue on disk, 4 connections x 32 under way",
+        (RATE, *LATENCIES, *COSTS),
+        partial(systems, submit, only=LARGE),
+        REFERENCE,
+    ),
+    Bench(
+        "durable-restart",
+        f"{QUEUED:,} queued jobs on disk: a new start, then {DRAINED:,} of them worked off by 4 workers",
+        (
+            Metric("start", "s", is_main=True, more_is_better=False),
+            Metric("memory", "MiB", more_is_better=False),
+            Metric("drain", "jobs/s"),
+            Metric("drain of memory", "jobs/s"),
+            Metric("ratio", "", more_is_better=True),
+        ),
+        ours,
+        OURS,
+        rounds=1,
+    ),
+]
