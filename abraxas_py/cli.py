@@ -295,9 +295,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (UsageError, LocalProtocolError) as error:
         print(f"abraxas: {error}", file=sys.stderr)
         return 2
+    except JournalBroken as error:
+        print(f"abraxas: {error}", file=sys.stderr, flush=True)
+        os._exit(74)  # an orderly end would close the file, and that would sync it
     except JournalError as error:
         print(f"abraxas: {error}", file=sys.stderr)
-        return 74 if isinstance(error, JournalBroken) else 78
+        return 78
     except ProcessError as error:
         print(f"abraxas: {error}", file=sys.stderr)
         return 1

@@ -13,6 +13,8 @@ import structlog
 import trio
 
 from abraxas_py import Endpoint, ListenError, Options, Server
+from abraxas_py.journal import Journal
+from abraxas_py.journal.sqlite import SqliteJournal
 from abraxas_py.nursery import open_nursery
 from abraxas_py.transport import Dialer
 from gearbox import client, cores, methods
@@ -53,7 +55,8 @@ async def serve(settings: Settings, *, task_status: trio.TaskStatus[Running] = t
             servers: dict[str | None, str | Endpoint | Dialer] = {address: address for address in settings.servers}
             addresses = settings.servers
             if settings.is_embedded:
-                server = Server(Options(pid=os.getpid(), reserved=(client.NAMESPACE.encode(),)))
+                options = Options(pid=os.getpid(), reserved=(client.NAMESPACE.encode(),))
+                server = Server(options, journal=_journal(settings))
                 addresses = tuple(await nursery.start(server.serve, settings.listen))
                 servers = {None: server.dial}
             running = Running(addresses, _new_core(store, settings), trio.Event())
@@ -71,6 +74,12 @@ async def serve(settings: Settings, *, task_status: trio.TaskStatus[Running] = t
             nursery.cancel_scope.cancel()
     finally:
         store.close()
+
+
+def _journal(settings: Settings) -> Journal | None:
+    """Where the broker keeps background jobs that are not the scheduler's: a file beside its database."""
+    place = settings.place
+    return SqliteJournal(f"{place}-queue") if isinstance(place, str) else None
 
 
 def _new_core(store: Store, settings: Settings) -> Core:

@@ -59,7 +59,6 @@ LARGEST_INSERT = 256  # rows of a statement: 2,816 values, of the 32,766 that SQ
 PIECE = 20_000  # rows that are restored at a time
 LOAD_BYTES = 8 * 1024 * 1024  # payloads that are read at a time
 CACHE_KIB = 16 * 1024
-CHECKPOINT_PAGES = 4_000  # of the write-ahead log: 16 MiB, so that one batch in hundreds pays for it
 
 
 class SqliteJournal:
@@ -94,7 +93,6 @@ class SqliteJournal:
         execute("PRAGMA journal_mode = WAL")
         execute("PRAGMA synchronous = FULL")
         execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-        execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         (version,) = execute("PRAGMA user_version").fetchone()
         if version == 0 and execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
             raise JournalError(f"{self._path} is a database of something else: name another file")
@@ -135,7 +133,13 @@ class SqliteJournal:
                     connection.execute("ROLLBACK")
             if connection.in_transaction:
                 raise JournalBroken(f"{self._path}: {error}, and it cannot be taken back") from error
+            self._make_room()
             raise _judge(self._path, error) from error
+
+    def _make_room(self) -> None:
+        """Empty the write-ahead log, which on a full disk may be what fills it."""
+        with suppress(sqlite3.Error):
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def load(self, rows: Sequence[int]) -> dict[int, bytes]:
         """See `Journal`."""

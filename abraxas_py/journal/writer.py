@@ -52,6 +52,7 @@ class Writer:
         self._wake = trio.Event()
         self._is_idle = trio.Event()
         self._is_refusing = False
+        self._is_broken = False
 
     def put(self, effect: Persist | Load) -> None:
         """Have a change written, or payloads read, with the next batch."""
@@ -105,7 +106,11 @@ class Writer:
             self._wake = trio.Event()
             changes, self._changes = self._changes, []
             wanted, self._wanted = self._wanted, []
-            report = await trio.to_thread.run_sync(self._perform, changes, wanted)
+            try:
+                report = await trio.to_thread.run_sync(self._perform, changes, wanted)
+            except JournalBroken:
+                self._is_broken = True
+                raise
             self._learn(report)
             if self._owed:
                 await trio.sleep(RETRY_DELAY)
@@ -153,7 +158,9 @@ class Writer:
             self._owed = []
 
     def _end(self) -> None:
-        """Write what is left; nobody hears of it any more."""
+        """Write what is left; nobody hears of it any more. After a failure of the disk nothing is touched again."""
+        if self._is_broken:
+            return
         try:
             self._journal.commit([*self._owed, *self._changes])
         except JournalError as error:

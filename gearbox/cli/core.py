@@ -12,6 +12,7 @@ import structlog
 import trio
 
 from abraxas_py import AbraxasError, ConnectionLost, open_admin
+from abraxas_py.errors import JournalBroken, JournalError
 from abraxas_py.nursery import open_nursery
 from abraxas_py.transport import listen, parse_endpoint
 from gearbox import daemon
@@ -95,6 +96,12 @@ def main(argv: Sequence[str]) -> int:
         print(error, file=sys.stderr, flush=True)
         os._exit(ExitCode.IO_ERROR)  # an orderly end would close the database, and that would sync it
     except StoreError as error:
+        print(error, file=sys.stderr)
+        return ExitCode.CONFIG
+    except JournalBroken as error:
+        print(error, file=sys.stderr, flush=True)
+        os._exit(ExitCode.IO_ERROR)
+    except JournalError as error:
         print(error, file=sys.stderr)
         return ExitCode.CONFIG
     except AbraxasError as error:

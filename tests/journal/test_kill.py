@@ -1,0 +1,117 @@
+"""`kill -9` of `abraxas` at random moments under load: nothing acknowledged is lost, nothing runs after its end was.
+
+The ledgers are outside of the server: what clients were told of their submissions, what a worker was given, and of
+which ends it was told by ECHO_RES that they are durable. More kills than CI has time for:
+`GEARBOX_TEST_KILLS=1000 pytest tests/journal/test_kill.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+
+from abraxas_stage import Peer, serving, submission, work_off
+
+from abraxas_py.protocol.packets import Packet, Type
+
+KILLS = int(os.environ.get("GEARBOX_TEST_KILLS", "3"))
+SEED = int(os.environ.get("GEARBOX_TEST_SEED", "1"))
+SUBMITTERS = 3
+
+
+class Ledger:
+    """Written by the threads of clients and workers."""
+
+    def __init__(self) -> None:
+        self.numbers = count()
+        self.acknowledged: set[bytes] = set()
+        self.ran: set[bytes] = set()
+        self.ended: set[bytes] = set()  # durably, as its worker was told
+        self.late: list[bytes] = []  # what ran after that
+
+
+def submit(ledger: Ledger, port: int, chance: random.Random) -> None:
+    """Submit as many at a time as comes to mind."""
+    with Peer(port) as peer:
+        while True:
+            padding = b"." * chance.randrange(200)
+            payloads = [b"%d" % next(ledger.numbers) + padding for _ in range(chance.randrange(1, 30))]
+            peer.say(*map(submission, payloads))
+            for data in payloads:
+                if peer.hear()[0].type is Type.JOB_CREATED:
+                    ledger.acknowledged.add(data)
+
+
+def work(ledger: Ledger, port: int, chance: random.Random) -> None:
+    """Run jobs, and now and then ask whether their ends are durable."""
+    with Peer(port) as peer:
+        peer.say(Packet(Type.CAN_DO, b"f"))
+        done: list[bytes] = []
+        while True:
+            (answer,) = peer.ask(Packet(Type.GRAB_JOB))
+            if answer.type is Type.NO_JOB:
+                time.sleep(0.002)
+                continue
+            handle, _, data = answer.split()
+            if data in ledger.ended:
+                ledger.late.append(data)
+            ledger.ran.add(data)
+            peer.say(Packet.of(Type.WORK_COMPLETE, handle, b""))
+            done.append(data)
+            if chance.random() < 0.1:
+                peer.ask(Packet(Type.ECHO_REQ, b""))
+                ledger.ended.update(done)
+                done.clear()
+
+
+def until_lost(act: Callable[[Ledger, int, random.Random], None], ledger: Ledger, port: int, seed: int) -> None:
+    """Act until the server is gone."""
+    with suppress(OSError):
+        act(ledger, port, random.Random(seed))
+
+
+def test_kill_at_random_moments_under_load(tmp_path: Path) -> None:
+    chance = random.Random(SEED)
+    ledger = Ledger()
+    for round in range(KILLS):
+        with serving(tmp_path / "queue") as (process, port):
+            acts = [*[submit] * SUBMITTERS, work]
+            threads = [
+                threading.Thread(target=until_lost, args=(act, ledger, port, round * 10 + n))
+                for n, act in enumerate(acts)
+            ]
+            for thread in threads:
+                thread.start()
+            time.sleep(chance.uniform(0.0, 0.6))
+            process.kill()
+            for thread in threads:
+                thread.join()
+        assert not ledger.late, f"round {round}: ran after its end was acknowledged"
+    with serving(tmp_path / "queue") as (_, port), Peer(port) as peer:
+        rest = work_off(peer)
+    assert len(rest) == len(set(rest))
+    assert not set(rest) & ledger.ended, "there although its end was acknowledged"
+    lost = ledger.acknowledged - ledger.ran - set(rest)
+    assert not lost, f"{len(lost)} acknowledged jobs are lost, of {len(ledger.acknowledged)}"
+    assert ledger.ended, "nothing was shown of ends"
+    with serving(tmp_path / "queue") as (_, port), Peer(port) as peer:
+        assert work_off(peer) == []
+
+
+def test_handles_mean_the_same_job_after_a_restart(tmp_path: Path) -> None:
+    with serving(tmp_path / "queue") as (_, port), Peer(port) as peer:
+        first, second = [answer.body for answer in peer.ask(submission(b"x"), submission(b"y"))]
+    with serving(tmp_path / "queue") as (_, port), Peer(port) as peer:
+        (third,) = [answer.body for answer in peer.ask(submission(b"z"))]
+        statuses = peer.ask(*[Packet(Type.GET_STATUS, handle) for handle in (first, second, third)])
+        assert [status.split()[1] for status in statuses] == [b"1"] * 3
+        assert len({first, second, third}) == 3
+        assert work_off(peer) == [b"x", b"y", b"z"]
+        (status,) = peer.ask(Packet(Type.GET_STATUS, first))
+        assert status.split()[1] == b"0"
