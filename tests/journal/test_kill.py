@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
+import pytest
 from abraxas_stage import Peer, serving, submission, work_off
 
 from abraxas_py.protocol.packets import Packet, Type
@@ -115,3 +117,27 @@ def test_handles_mean_the_same_job_after_a_restart(tmp_path: Path) -> None:
         assert work_off(peer) == [b"x", b"y", b"z"]
         (status,) = peer.ask(Packet(Type.GET_STATUS, first))
         assert status.split()[1] == b"0"
+
+
+def need_strace() -> None:
+    """Skip, or fail on CI, where no system call can be made to fail."""
+    if shutil.which("strace") is None:
+        message = "strace is missing (Debian: strace)"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+
+
+def test_a_disk_that_fails_ends_the_server_without_an_answer(tmp_path: Path) -> None:
+    strace = ["strace", "-f", "-o", "/dev/null", "-e", "inject=fdatasync:error=EIO:when=12+"]
+    need_strace()
+    answered = 0
+    with serving(tmp_path / "queue", within=strace) as (process, port), Peer(port) as peer:
+        with suppress(OSError):
+            for n in range(100):
+                peer.ask(submission(b"%d" % n))
+                answered += 1
+        assert process.wait(30) == 74
+    assert 0 < answered < 100
+    with serving(tmp_path / "queue") as (_, port), Peer(port) as peer:
+        assert work_off(peer)[:answered] == [b"%d" % n for n in range(answered)]
