@@ -288,6 +288,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name in MEANINGLESS:
             if flags[name]:
                 log.warning("a flag without meaning here flag=%s", name)
+        process.spare_collector()
         trio.run(serve, flags, handler)
     except DocoptExit as error:
         print(error, file=sys.stderr)

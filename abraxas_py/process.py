@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import logging.handlers
 import os
@@ -19,7 +20,17 @@ import trio
 from abraxas_py.errors import AbraxasError
 from abraxas_py.server import Server
 
-__all__ = ["ProcessError", "daemonise", "log_to", "notify", "obey_signals", "pid_file", "switch_user", "watchdog"]
+__all__ = [
+    "ProcessError",
+    "daemonise",
+    "log_to",
+    "notify",
+    "obey_signals",
+    "pid_file",
+    "spare_collector",
+    "switch_user",
+    "watchdog",
+]
 
 log = logging.getLogger("abraxas.process")
 
@@ -28,6 +39,16 @@ LINE = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 class ProcessError(AbraxasError):
     """Something that was asked for on the command line cannot be had; the text names the flag."""
+
+
+def spare_collector() -> None:
+    """Have the garbage collector look at waiting jobs less often: they are no garbage, and nearly all there is.
+
+    With its defaults it took a fifth of the time of a submission. What becomes garbage here has no cycles, except a
+    few for each connection, so a collection every 100,000 objects is soon enough.
+    """
+    gc.freeze()
+    gc.set_threshold(100_000)
 
 
 def daemonise() -> None:
