@@ -35,6 +35,8 @@ class Link(ABC):
 
     __slots__ = ("decoder", "id", "is_closing", "mask", "outbox", "outbox_bytes")
 
+    is_secured = False  # whether bytes become others on the way; asked for every message, and cheaper than the type
+
     def __init__(self, id: int, decoder: Decoder) -> None:
         self.id = id
         self.decoder = decoder
@@ -79,10 +81,11 @@ class SocketLink(Link):
             raise LinkBroken(error.strerror) from error
         if not data:
             raise LinkBroken("closed by the peer")
-        return self._arrived(data)
+        return self.decoder.feed(self._open(data) if self.is_secured else data)
 
-    def _arrived(self, data: bytes) -> list[Message | RemoteProtocolError]:
-        return self.decoder.feed(data)
+    def _open(self, data: bytes) -> bytes:
+        """What a secured peer has said. Raises LinkBroken."""
+        return data
 
     def flush(self) -> None:
         while self.outbox:
@@ -139,7 +142,7 @@ class TlsLink(SocketLink):
         other = {value for key, value in certificate.get("subjectAltName", ()) if key == "DNS"}
         return frozenset(common | other)
 
-    def _arrived(self, data: bytes) -> list[Message | RemoteProtocolError]:
+    def _open(self, data: bytes) -> bytes:
         self._incoming.write(data)
         plain = bytearray()
         try:
@@ -157,7 +160,7 @@ class TlsLink(SocketLink):
                 self.socket.send(self._outgoing.read())  # the alert, if it can be had
             raise LinkBroken(f"TLS: {error.reason}") from error
         super().put(self._outgoing.read())
-        return self.decoder.feed(bytes(plain)) if plain else []
+        return bytes(plain)
 
     def put(self, data: bytes) -> None:
         self._tls.write(data)

@@ -295,8 +295,8 @@ class State:
             raise RemoteProtocolError("ARGUMENT_TOO_LARGE", "Unique value too large")
         if unique and peer.is_streaming and not is_background:
             raise RemoteProtocolError("INVALID_ARGUMENT", "A streamed job cannot be shared, so it takes no unique")
-        function = self.function(name)
-        key = coalescing_key(unique, data)
+        function = self.functions.get(name) or self.function(name)
+        key = unique and coalescing_key(unique, data)
         job = function.jobs.get(key) if key else None
         if job is None:
             if 0 < function.max_queued[priority] <= function.total:
@@ -507,9 +507,7 @@ class State:
             self._effects.append(_new(Send, (packet, tuple(clients))))
 
     def _keep_end(self, job: Job, now: float) -> None:
-        """Have it kept that a run is over."""
-        if not job.row:
-            return
+        """Have it kept that a run of a kept job is over."""
         if job.worker is not None:
             job.worker.last_end = job.handle
         if job.schedule is None:
@@ -571,6 +569,8 @@ class State:
 
     def rise(self, peer: Peer) -> None:
         """A worker shows that it is awake; what others of its functions wait for may need another one."""
+        if peer.state is AWAKE:
+            return
         if peer.state is ASLEEP:
             for function in peer.abilities:
                 function.sleepers.pop(peer, None)
@@ -596,13 +596,15 @@ class State:
 
     def fail(self, job: Job, now: float) -> None:
         """End a job with WORK_FAIL to those who wait for it."""
-        self._keep_end(job, now)
+        if job.row:
+            self._keep_end(job, now)
         self._tell(job, Packet(Type.WORK_FAIL, job.handle), job.clients)
         self._end(job, now)
 
     def complete(self, job: Job, packet: Packet, now: float) -> None:
         """End a job with its result: the packet of its worker."""
-        self._keep_end(job, now)
+        if job.row:
+            self._keep_end(job, now)
         self._tell(job, packet, job.clients)
         self._end(job, now)
 
@@ -612,7 +614,8 @@ class State:
         _pardon(job.worker, job.handle, everything=False)
         told = tuple(client for client in job.clients if self.peers[client].wants_exceptions)
         others = tuple(client for client in job.clients if not self.peers[client].wants_exceptions)
-        self._keep_end(job, now)
+        if job.row:
+            self._keep_end(job, now)
         self._tell(job, packet, told)
         # The bare handle: libgearman ignores, and Perl dies of, the NUL that gearmand leaves behind it (G12).
         self._tell(job, Packet(Type.WORK_FAIL, job.handle), others)
@@ -682,10 +685,12 @@ class State:
         if job.row:
             self._strike(job)
         del self.jobs[job.handle]
-        self._unindex(job)
-        if self._abandoned.get(job.unique) is job:
+        if job.key:
+            self._unindex(job)
+        if self._abandoned and self._abandoned.get(job.unique) is job:
             del self._abandoned[job.unique]
-        self._dismiss(job)
+        if job.clients:
+            self._dismiss(job)
         if job.data is None:
             self._on_disk -= 1
         else:
