@@ -99,7 +99,7 @@ def queue(host: str, port: str, jobs: str, in_flight: str) -> None:
 def work(host: str, port: str, in_flight: str, gate: str) -> None:
     """Do nothing, for ever, up to `in_flight` jobs at once."""
     wire = Wire(host, port)
-    window = int(in_flight)
+    slots, window = int(in_flight), 1  # so many grabs at once: doubled with each pass that brings jobs, as TCP does
     wire.socket.sendall(packet(CAN_DO, METHOD.encode()) + GRAB)
     grabs, is_empty = 1, False
     running: list[tuple[bytes, bytes, bytes, bytes]] = []  # those that asked for leave: answers come in order
@@ -122,11 +122,12 @@ def work(host: str, port: str, in_flight: str, gate: str) -> None:
                 out.append(finish(running.pop(0)))
             elif type == NO_JOB:
                 grabs -= 1
-                is_empty = True
+                is_empty, window = True, max(window // 2, 1)
             elif type == NOOP:
                 is_empty = False
         if not is_empty:
-            wanted = window - grabs - len(running)
+            window = min(2 * window, slots)
+            wanted = max(min(window, slots - len(running)) - grabs, 0)
             out.append(GRAB * wanted)
             grabs += wanted
         elif not grabs:
