@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import attrs
@@ -54,11 +54,13 @@ async def serve(settings: Settings, *, task_status: trio.TaskStatus[Running] = t
         async with open_nursery() as nursery:
             servers: dict[str | None, str | Endpoint | Dialer] = {address: address for address in settings.servers}
             addresses = settings.servers
+            census: Callable[[], Mapping[str, int]] | None = None
             if settings.is_embedded:
                 options = Options(pid=os.getpid(), reserved=(client.NAMESPACE.encode(),))
                 server = Server(options, journal=_journal(settings))
                 addresses = tuple(await nursery.start(server.serve, settings.listen))
                 servers = {None: server.dial}
+                census = partial(_census, server)
             running = Running(addresses, _new_core(store, settings), trio.Event())
             dashboard = _dashboard(running, settings)
 
@@ -69,7 +71,7 @@ async def serve(settings: Settings, *, task_status: trio.TaskStatus[Running] = t
                 task_status.started(running)
 
             while not running.stop.is_set():
-                await _live(running, store, servers, started)
+                await _live(running, store, servers, census, started)
                 running.core = _new_core(store, settings)
             nursery.cancel_scope.cancel()
     finally:
@@ -80,6 +82,12 @@ def _journal(settings: Settings) -> Journal | None:
     """Where the broker keeps background jobs that are not the scheduler's: a file beside its database."""
     place = settings.place
     return SqliteJournal(f"{place}-queue") if isinstance(place, str) else None
+
+
+def _census(server: Server) -> dict[str, int]:
+    """How many workers offer each function. Asking for it as others do would cost a round trip for each batch."""
+    functions = server.broker.functions.values()
+    return {function.name.decode(errors="replace"): function.workers for function in functions if function.workers}
 
 
 def _new_core(store: Store, settings: Settings) -> Core:
@@ -96,6 +104,7 @@ async def _live(
     running: Running,
     store: Store,
     servers: Mapping[str | None, str | Endpoint | Dialer],
+    census: Callable[[], Mapping[str, int]] | None,
     started: Callable[[], None],
 ) -> None:
     """One life of a core: until it is told to stop, or the other cores have declared it dead."""
@@ -112,6 +121,7 @@ async def _live(
         on_call=on_call,
         on_news=core.news,
         on_connect=core.gearman_is_back,
+        census=census,
     )
     async with open_nursery() as nursery:
 

@@ -44,6 +44,7 @@ from abraxas_py.transport import Dialer
 from gearbox import rpc
 from gearbox.errors import Code, RpcError
 from gearbox.job import Ended, Event, Job, Outcome, Unsent
+from gearbox.job import Priority as JobPriority
 
 __all__ = ["Call", "Failed", "Gearman", "Link", "Lost", "Presence", "ServerView"]
 
@@ -68,6 +69,7 @@ class Failed:
     """WORK_FAIL, which says nothing: its worker gave the attempt up, or the server did after it lost the worker."""
 
 
+PRIORITIES = {priority: Priority[priority.name] for priority in JobPriority}
 News = Callable[[int, int, Event | Lost | Failed], None]  # job id, epoch, what happened
 
 
@@ -156,6 +158,7 @@ class Link:
         on_call: Callable[[Call], None],
         on_news: News,
         on_connect: Callable[[str], None],
+        census: Callable[[], Mapping[str, int]] | None = None,
     ) -> None:
         self.servers: Mapping[str, Sequence[str]] = {}
         self._named = servers
@@ -165,6 +168,7 @@ class Link:
         self._on_call = on_call
         self._on_news = on_news
         self._on_connect = on_connect
+        self._census = census  # of the broker in this process, which can be looked at instead of asked
         self._calls = itertools.count(1)
         self._sent: dict[tuple[int, int], tuple[_Desk, Task]] = {}  # (job, epoch) of attempts whose end has not come
         self._desks: list[_Desk] = []
@@ -201,7 +205,7 @@ class Link:
             job.method,
             rpc.request_text(job.method, job.arguments, request_id, meta),
             unique=self._unique(job),
-            priority=Priority[job.priority.name],
+            priority=PRIORITIES[job.priority],
             on_end=ended,
         )
         if not task.is_done:
@@ -218,6 +222,9 @@ class Link:
         return f"gb1.{self._database}.{job.id}.{job.epoch}".encode()
 
     async def workers(self) -> Mapping[str, int] | None:
+        if self._census is not None:
+            await trio.lowlevel.checkpoint()
+            return self._census() if self._desks else None
         asked = [desk for desk in self._desks if not desk.is_silent]
         answers: dict[_Desk, Sequence[FunctionStatus]] = {}
         if len(asked) == 1:
