@@ -25,6 +25,9 @@ __all__ = ["MOVES", "Audit"]
 
 FULL_CHECK = 100  # commits between two looks at the whole table
 
+LOSSES = frozenset({Outcome.MISSING, Outcome.RELEASED, Outcome.WORKER_FAILED, Outcome.REFUSED, Outcome.NO_WORKER})
+DECIDED_WITHIN = 1.0  # s after the last gate opened (L1, L5), where nothing goes wrong
+
 READY, WAITING, RUNNING, ALMOST, MISSING = "ready", "waiting", "running", "almost-done", "missing"
 COMPLETE, ERRORED, INVALID, DUPLICATE = "complete", "errored", "invalid", "duplicate"
 
@@ -57,6 +60,7 @@ MOVES: dict[tuple[str | None, str], str] = {
 }
 
 SELECT_JOB = f"SELECT {JOB} FROM gearbox_jobs j WHERE j.id = ?"
+SELECT_CONTROL = "SELECT is_paused, concurrency, updated FROM gearbox_controls WHERE method_name = ?"
 SELECT_EVENTS = """
 SELECT seq, at, from_status, to_status, epoch, why FROM gearbox_events WHERE job_id = ? AND seq > ? ORDER BY seq
 """
@@ -85,6 +89,7 @@ class Audit:
         self._active: dict[str, int] = {}  # dedupe -> job
         self._members: defaultdict[int, dict[int, None]] = defaultdict(dict)  # target -> its pool
         self._retried: set[int] = set()  # jobs whose place another took
+        self._opened: dict[int, float] = {}  # job -> when the date or the pause before it lets it go
 
     def committed(self, ids: list[int]) -> None:
         """A transaction that changed these jobs was committed."""
@@ -108,6 +113,8 @@ class Audit:
     def _remember(self, job: Job) -> None:
         """What other jobs are judged by. Gates are checked against the rows as the whole transaction left them."""
         self.jobs[job.id] = job
+        if job.opens_at is not None:
+            self._opened[job.id] = job.opens_at
         if job.before_id is not None:
             self._members[job.before_id][job.id] = None
         if job.retry_of is not None:
@@ -150,7 +157,7 @@ class Audit:
     def _follow(self, now: Seen) -> None:
         """New events: gapless, one after the other, each an allowed move."""
         job = now.job
-        for seq, _at, was, status, _epoch, why in self._rows.execute(SELECT_EVENTS, (job.id, now.events)):
+        for seq, at, was, status, _epoch, why in self._rows.execute(SELECT_EVENTS, (job.id, now.events)):
             if seq != now.events + 1 or (was or "") != now.status:
                 self._violate("S3 events", f"{job.id}: event {seq} from {was} after {now.events} to {now.status}")
             if was != status:
@@ -161,6 +168,9 @@ class Audit:
                     self._count(move, status, why)
                 if (was, status) in ((READY, RUNNING), (READY, COMPLETE)):
                     self._check_gates(job)
+                    self._check_control(job)
+                if (was, status) == (WAITING, READY):
+                    self._check_delay(job, at / 1e6)
             now.events, now.status = seq, status
         if job.status.value != now.status or job.events != now.events:
             self._violate("S3 events", f"{job.id} is {job.status.value}, its audit says {now.status}")
@@ -183,6 +193,27 @@ class Audit:
         if is_early and not self._world.plan.jumps_clocks:
             self._violate("S8 date", f"{job.id} was claimed {job.after_date - job.claimed_at} s early")  # type: ignore[operator]
 
+    def _check_control(self, job: Job) -> None:
+        """Nothing of a method starts that is paused, or over its limit."""
+        row = self._rows.execute(SELECT_CONTROL, (job.method,)).fetchone()
+        if row is None or job.claimed_at is None or row[2] / 1e6 >= job.claimed_at or self._world.plan.jumps_clocks:
+            return
+        if row[0]:
+            self._violate("pause", f"{job.id} was claimed while {job.method} is paused")
+        active = sum(other.method == job.method and other.status in ACTIVE for other in self.jobs.values())
+        if row[1] is not None and active > row[1]:
+            self._violate("limit", f"{active} jobs of {job.method} run at once, the limit is {row[1]}")
+
+    def _check_delay(self, job: Job, at: float) -> None:
+        """L1, L2, L5, where nothing goes wrong: what waited is looked at once its last gate is open."""
+        if self._world.plan.faults:
+            return
+        gates = [job.created, job.after_date or 0.0, *(at for at in [self._opened.get(job.id)] if at)]
+        ends = [self.resolve(id).completed for id in (job.after_id, *self._members[job.id]) if id is not None]
+        late = at - max(*gates, *(end or 0.0 for end in ends), 0.0)
+        if late > DECIDED_WITHIN:
+            self._violate("L5 late", f"{job.id} became ready {late:.1f} s after its last gate opened")
+
     def _check_attempts(self, job: Job, attempts: list[Attempt], was: Seen | None) -> None:
         if [attempt.epoch for attempt in attempts] != list(range(1, job.epoch + 1)):
             self._violate("S3 attempts", f"{job.id} at epoch {job.epoch} has {[a.epoch for a in attempts]}")
@@ -195,8 +226,11 @@ class Audit:
         consumed = sum(attempt.outcome not in (Outcome.RELEASED, None) for attempt in attempts)
         if consumed > job.max_retries + 1:
             self._violate("S9 retries", f"{job.id}: {consumed} attempts, {job.max_retries} retries")
-        if job.method == NOOPWAIT and len(attempts) > job.max_retries + 1:
-            self._violate("S9 noopwait", f"{job.id} was tried {len(attempts)} times")
+        if job.retries > consumed:
+            self._violate("S9 retries", f"{job.id} has used {job.retries} retries, and {consumed} attempts")
+        lost = [attempt.epoch for attempt in attempts if attempt.outcome in LOSSES]
+        if job.method == NOOPWAIT and lost:
+            self._violate("S13 noopwait", f"{job.id} needs no worker, and was lost at {lost}")
 
     def _check_final(self, was: Job, job: Job) -> None:
         """S7."""

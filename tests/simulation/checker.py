@@ -11,9 +11,11 @@ from gearbox import rules
 from gearbox.job import TERMINAL, Job, Outcome, Status
 from gearbox.rpc import dump
 from gearbox.rules import answers
+from gearbox.rules.answers import json_of
 from tests.simulation import invariants
 from tests.simulation.ledger import told
 from tests.simulation.plan import METHODS, RAW
+from tests.simulation.processes import deed_of
 
 if TYPE_CHECKING:
     from tests.simulation.workload import Workload
@@ -178,16 +180,43 @@ def _check_results(world: World) -> None:
         reported = [dump(data) for epoch in epochs for data in world.ledger.reported.get((id, epoch), ())]
         if job.result_data not in reported:
             world.violate("S12 result", f"{id} has {str(job.result_data)[:60]}, reported was {reported[:2]}")
-    if is_calm:
-        for job in world.audit.jobs.values():
+    for job in world.audit.jobs.values():
+        if is_calm:
             _check_plan(world, job)
+        _check_failure(world, job)
+
+
+def _check_failure(world: World, job: Job) -> None:
+    """S11, S12: whoever watches a job whose worker failed hears the worker's own words."""
+    if job.status is not Status.ERRORED or job.method not in METHODS or not job.epoch:
+        return
+    last = world.audit.seen[job.id].attempts[-1]
+    deed, _ = deed_of(json_of(job.arguments), job.epoch)
+    if last.outcome is Outcome.ERRORED and deed == "fail":
+        wanted = ("error", 7, "as planned", repr({"attempt": job.epoch}))
+        for said in world.ledger.watched.get(job.id, ()):
+            if said != wanted:
+                world.violate("S11 failure", f"watchers of {job.id} were told {said}, its worker said {wanted}")
 
 
 def _check_plan(world: World, job: Job) -> None:
-    """Without faults nothing is lost, and nothing is tried more often than its deeds ask for."""
-    for attempt in world.audit.seen[job.id].attempts:
+    """Without faults nothing is lost, and each job ends as its deeds say."""
+    attempts = world.audit.seen[job.id].attempts
+    for attempt in attempts:
         if attempt.outcome in (Outcome.MISSING, Outcome.RELEASED, Outcome.WORKER_FAILED, Outcome.REFUSED):
             world.violate("calm", f"{job.id}.{attempt.epoch} ended as {attempt.outcome.value} without a fault")
+    ends = [attempt.outcome for attempt in attempts]
+    if job.method not in (*METHODS, RAW) or job.timeout is not None or Outcome.CANCELLED in ends or not ends:
+        return
+    for epoch, outcome in enumerate(ends, 1):
+        deed, _ = deed_of(json_of(job.arguments), epoch)
+        is_nonsense = deed == "nonsense" and job.method == RAW
+        wanted = Outcome.ERRORED if deed == "fail" or is_nonsense else Outcome.COMPLETE
+        if outcome is not wanted:
+            world.violate("calm", f"{job.id}.{epoch} ended as {outcome}, its deed was {deed}")
+    is_retried = ends[-1] is Outcome.ERRORED and job.retries < job.max_retries and job.status is Status.ERRORED
+    if is_retried and "Dependency" not in str(job.result_data):
+        world.violate("calm", f"{job.id} gave up after {job.retries} of {job.max_retries} retries")
 
 
 def _check_graph(world: World) -> None:
