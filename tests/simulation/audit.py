@@ -169,8 +169,10 @@ class Audit:
                 if (was, status) in ((READY, RUNNING), (READY, COMPLETE)):
                     self._check_gates(job)
                     self._check_control(job)
-                if (was, status) == (WAITING, READY):
+                if (was, status) == (WAITING, READY) or (was, why[:5]) == (WAITING, "after"):
                     self._check_delay(job, at / 1e6)
+                if why == "pool errored":
+                    self._check_pool(job)
             now.events, now.status = seq, status
         if job.status.value != now.status or job.events != now.events:
             self._violate("S3 events", f"{job.id} is {job.status.value}, its audit says {now.status}")
@@ -192,6 +194,12 @@ class Audit:
         is_early = job.after_date is not None and job.claimed_at is not None and job.claimed_at < job.after_date - 1e-6
         if is_early and not self._world.plan.jumps_clocks:
             self._violate("S8 date", f"{job.id} was claimed {job.after_date - job.claimed_at} s early")  # type: ignore[operator]
+
+    def _check_pool(self, job: Job) -> None:
+        """A failed pool is one of which nobody is left."""
+        for id in self._members[job.id]:
+            if self.resolve(id).status not in TERMINAL:
+                self._violate("S8 failed pool", f"{job.id} was given up, {id} of its pool goes on")
 
     def _check_control(self, job: Job) -> None:
         """Nothing of a method starts that is paused, or over its limit."""

@@ -99,8 +99,7 @@ class World:
         if self._aims:
             self._take_aim(event)
         if self.events == EVENTS_MOST:
-            self.violate("L7 hot loop", f"more than {EVENTS_MOST} events")
-            self.nursery.cancel_scope.cancel()
+            self.give_up(f"more than {EVENTS_MOST} events")
 
     def aim(self, event: str, after: int, then: Callable[[], object]) -> None:
         """Do something right after the so-manieth event of a kind from now on; of commits those that changed jobs."""
@@ -128,6 +127,11 @@ class World:
         text = f"{name}: {what}"
         self.violations[text] = None
         self.note("VIOLATION", text)
+
+    def give_up(self, why: str) -> None:
+        """This run has no end."""
+        self.violate("L7 hot loop", why)
+        self.nursery.cancel_scope.cancel()
 
     def spawn(self, task: Callable[..., Any], *args: Any) -> None:
         """Run something outside of all nodes."""
