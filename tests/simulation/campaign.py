@@ -110,7 +110,7 @@ def _replay(seed: int, *, is_traced: bool, is_minimised: bool) -> bool:
     if is_minimised:
         plan = minimise(plan)
     if is_traced or is_minimised:
-        print(f"embedded={plan.is_embedded} until={plan.until:.3f}", *plan.steps, sep="\n")
+        print(f"cores={plan.cores} embedded={plan.is_embedded} until={plan.until:.3f}", *plan.steps, sep="\n")
     outcome = simulate(plan, print if is_traced else None)
     print(f"seed {seed}: {outcome.events} events, {outcome.seconds:.0f} s, hash {outcome.digest}")
     for violation in outcome.violations:

@@ -72,6 +72,7 @@ def _is_over(world: World, workload: Workload) -> bool:
 def _mend(world: World) -> None:
     """No fault is left."""
     world.database.faults.clear()
+    world.database.unheard.clear()
     world.database.latency = 0.0005
     world.network.lag = 0.0
     for way in world.network.cuts():

@@ -7,15 +7,15 @@ What a batch wrote is durable when COMMIT has run, whether or not the process li
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
 
-from gearbox.errors import StoreError
-from gearbox.store import Batch
+from gearbox.errors import StoreError, StoreUncertain
+from gearbox.store import Batch, Moment, Step
 from gearbox.store.sqlite import SqliteStore
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ __all__ = ["Database", "Fault"]
 CODES = {
     "busy": (sqlite3.SQLITE_BUSY, "database is locked"),
     "full": (sqlite3.SQLITE_FULL, "database or disk is full"),
-    "error": (sqlite3.SQLITE_IOERR, "disk I/O error"),
+    "error": (sqlite3.SQLITE_NOMEM, "out of memory"),
+    "broken": (sqlite3.SQLITE_IOERR, "disk I/O error"),
 }
 # Which jobs an open transaction has changed, whatever the statement.
 TOUCH = "CREATE TEMP TABLE touched (id INTEGER PRIMARY KEY);" + "".join(
@@ -42,15 +43,11 @@ TOUCH = "CREATE TEMP TABLE touched (id INTEGER PRIMARY KEY);" + "".join(
 
 @attrs.define
 class Fault:
-    """What goes wrong: an error at the statement after `after` more, and at all that follow until `until`.
-
-    `is_unheard`: COMMIT works, and its answer is lost.
-    """
+    """What goes wrong: an error at the statement after `after` more, and at all that follow until `until`."""
 
     error: str
     after: int = 0
     until: float = 0.0
-    is_unheard: bool = False
 
 
 class Database:
@@ -63,11 +60,13 @@ class Database:
         self.rows.execute("PRAGMA foreign_keys = ON")
         self.rows.executescript(TOUCH)
         self.faults: list[Fault] = []
+        self.unheard: list[bool] = []  # commits of which nobody shall hear: whether they happen
+        self.skew = 0.0  # s of its clock
         self.latency = 0.0005  # s of a batch, about
 
     def open(self, node: Node) -> SqliteStore:
         """The store of a process that starts."""
-        return Store(Guarded(self))
+        return (Store if self.world.plan.cores == 1 else SharedStore)(Guarded(self), node)
 
     def hop(self, node: Node) -> Callable[[Callable[[], Batch]], Any]:
         """How a core of this node runs a batch: after a while, and heard of after another while."""
@@ -89,8 +88,6 @@ class Database:
     def check(self) -> None:
         """Raise what is wrong now, before a statement runs."""
         for fault in self.faults:
-            if fault.is_unheard:
-                continue
             fault.after -= 1
             if fault.after < 0:
                 if self.world.time() >= fault.until:
@@ -104,11 +101,9 @@ class Database:
         if touched:
             self.rows.execute("DELETE FROM touched")
         self.world.audit.committed(touched)
-        for fault in self.faults:
-            if fault.is_unheard and touched:
-                self.faults.remove(fault)
-                self.world.note("unheard")
-                self._fail(fault.error)
+        if self.unheard and touched and self.world.plan.cores == 1:
+            self.unheard.pop()
+            self._fail("broken")  # SQLite knows what became of a commit, or its disk is broken
 
     def _fail(self, error: str) -> None:
         code, text = CODES[error]
@@ -124,14 +119,14 @@ class Guarded:
     """A connection of one process to the database, as `SqliteStore` uses it."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self.database = database
 
     @property
     def in_transaction(self) -> bool:
-        return self._database.rows.in_transaction
+        return self.database.rows.in_transaction
 
     def execute(self, statement: str, values: Any = ()) -> sqlite3.Cursor | None:
-        database = self._database
+        database = self.database
         if statement != "ROLLBACK" and database.faults:
             database.check()
         if statement == "COMMIT":
@@ -140,9 +135,9 @@ class Guarded:
         return database.rows.execute(statement, values)
 
     def executemany(self, statement: str, rows: Any) -> sqlite3.Cursor:
-        if self._database.faults:
-            self._database.check()
-        return self._database.rows.executemany(statement, rows)
+        if self.database.faults:
+            self.database.check()
+        return self.database.rows.executemany(statement, rows)
 
     def close(self) -> None:
         """The process ends; the rows stay."""
@@ -151,17 +146,55 @@ class Guarded:
 class Store(SqliteStore):
     """The real one, but for the file."""
 
-    def __init__(self, connection: Guarded) -> None:
+    def __init__(self, connection: Guarded, node: Node) -> None:
         self.path = "jobs.db"
+        self.node = node
+        self.base = connection.database
         self._controls = {}
+        self._is_broken = False
         self._connection: Any = connection
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read what is kept in memory of the rows."""
         try:
             self._load()
         except sqlite3.Error as problem:
             raise StoreError(str(problem)) from problem
 
+    def now(self) -> float:
+        return self.node.wall()
+
     def close(self) -> None:
         self._connection.close()
+
+
+class SharedStore(Store):
+    """One of several on the same rows, as on a database server: what others write is seen, and a commit's answer may be
+    lost with its connection.
+    """
+
+    is_shared = True
+
+    def __init__(self, connection: Guarded, node: Node) -> None:
+        super().__init__(connection, node)
+        self._uncertain: list[Batch | None] = []
+
+    def run_batch(self, steps: Sequence[Step], moment: Moment) -> Batch:
+        self.refresh()
+        if not self.base.unheard:
+            return super().run_batch(steps, moment)
+        is_stored = self.base.unheard.pop()
+        self._uncertain.append(super().run_batch(steps, moment) if is_stored else None)
+        self.node.world.note("unheard", is_stored)
+        raise StoreUncertain("the connection was lost at the commit")
+
+    def settle(self) -> Batch | None:  # type: ignore[override]
+        try:
+            self.execute("SELECT 1", {})
+        except sqlite3.Error as problem:
+            raise StoreError(str(problem)) from problem
+        return self._uncertain.pop()
 
 
 @cache

@@ -36,7 +36,7 @@ class Faults:
         name, _, how = kind.partition("_")
         if how in ("kill", "term", "stop"):
             self._world.spawn(getattr(self, f"_{how}"), args)
-        elif name == "store" and how in ("busy", "error", "full", "down"):
+        elif name == "store" and how in ("busy", "error", "broken", "full", "down"):
             until = self._world.time() + args.get("seconds", 0.0)
             self._database.faults.append(Fault("error" if how == "down" else how, args["after"], until))
         else:
@@ -87,7 +87,7 @@ class Faults:
         self._network.lag = 0.0
 
     async def _store_unheard(self, args: dict[str, Any]) -> None:
-        self._database.faults.append(Fault("error", is_unheard=True))
+        self._database.unheard.append(args["is_stored"])
 
     async def _store_slow(self, args: dict[str, Any]) -> None:
         usual, self._database.latency = self._database.latency, args["latency"]
@@ -95,4 +95,5 @@ class Faults:
         self._database.latency = usual
 
     async def _clock_jump(self, args: dict[str, Any]) -> None:
-        self._world.nodes[args["node"]].skew += args["seconds"]
+        """Of the machine with the database, whose clock all cores go by."""
+        self._world.database.skew += args["seconds"]

@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from gearbox.errors import StoreBroken
+
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
 __all__ = ["NODE", "Node"]
 
+SUPERVISOR_PAUSE = 1.0  # s until a program that ended by itself is started again
 LOOKS_MOST = 150_000  # at a clock in one run; more is a loop that turns for nothing
 
 NODE: ContextVar[Node | None] = ContextVar("node", default=None)
@@ -33,7 +36,6 @@ class Node:
         self.name = name
         self.boot = 0
         self.looks = 0  # at its clock
-        self.skew = 0.0  # s of its wall clock
         self.is_up = False
         self.is_stopped = False
         self.on_kill: list[Callable[[], object]] = []  # what else ends with the process
@@ -47,11 +49,11 @@ class Node:
         return f"{self.name}.{self.boot}"
 
     def wall(self) -> float:
-        """Unix seconds, as this machine's clock has them."""
+        """Unix seconds, as the machine with the database has them."""
         self.looks += 1
         if self.looks == LOOKS_MOST:
             self.world.give_up(f"{self!r} has looked at the clock {LOOKS_MOST} times")
-        return self.world.now() + self.skew
+        return self.world.now() + self.world.database.skew
 
     def start(self) -> None:
         """Run it, unless it runs."""
@@ -72,11 +74,17 @@ class Node:
                 async with trio.open_nursery() as nursery:
                     await self._main(self, nursery)
                     nursery.cancel_scope.cancel()
-        except Exception as problem:  # a crash of ours is what we look for
-            self.world.violate("crash", f"{self!r}: {describe(problem)}")
+        except Exception as problem:
+            if not is_meant(problem):  # a crash of ours is what we look for
+                self.world.violate("crash", f"{self!r}: {describe(problem)}")
+            self.world.spawn(self._supervise)
         finally:
             self._leave()
             self._down.set()
+
+    async def _supervise(self) -> None:
+        await trio.sleep(SUPERVISOR_PAUSE)
+        self.start()
 
     def _leave(self) -> None:
         if self.is_up:
@@ -138,6 +146,13 @@ class Freezer(trio.abc.Instrument):
             last = self._queue.pop()
             assert last is task, "trio queues what it schedules in another way"
             node.held.append(task)
+
+
+def is_meant(problem: BaseException) -> bool:
+    """Whether a program ends with this on purpose."""
+    if isinstance(problem, BaseExceptionGroup):
+        return all(is_meant(one) for one in problem.exceptions)
+    return isinstance(problem, StoreBroken)
 
 
 def describe(problem: BaseException) -> str:

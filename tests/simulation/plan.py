@@ -42,9 +42,10 @@ class Step:
 
 @attrs.frozen
 class Plan:
-    """One run. Faults end at `until`; whether the broker is in the core's process is `is_embedded`."""
+    """One run. Faults end at `until`; whether the broker is in the only core's process is `is_embedded`."""
 
     seed: int
+    cores: int  # several share one database and the broker
     is_embedded: bool
     until: float
     steps: tuple[Step, ...]
@@ -62,7 +63,8 @@ def plan_of(seed: int) -> Plan:
     """The run of a seed."""
     chance = random.Random(seed)
     until = chance.uniform(15, 90)
-    author = _Author(chance, until, is_embedded=chance.random() < 0.6)
+    cores = chance.choice([1, 1, 1, 2, 3])
+    author = _Author(chance, until, Place(cores, is_embedded=cores == 1 and chance.random() < 0.7))
     for _ in range(chance.randint(15, 40)):
         author.queue()
     for _ in range(chance.randint(10, 35)):
@@ -70,18 +72,35 @@ def plan_of(seed: int) -> Plan:
     if chance.random() > CALM:
         for kind, draw in FAULTS.items():
             while chance.random() < 0.22:
-                author.fault(kind, draw(chance, author.is_embedded))
+                author.fault(kind, draw(chance, author.place))
     steps = sorted(author.steps, key=lambda step: step.at)
-    return Plan(seed, author.is_embedded, until, tuple(steps))
+    return Plan(seed, cores, author.place.is_embedded, until, tuple(steps))
+
+
+@attrs.frozen
+class Place:
+    """Where a run takes place."""
+
+    cores: int
+    is_embedded: bool
+
+    @property
+    def broker(self) -> str:
+        """The node that has it."""
+        return "core1" if self.is_embedded else "broker"
+
+    @property
+    def core_names(self) -> list[str]:
+        return [f"core{number}" for number in range(1, self.cores + 1)]
 
 
 class _Author:
     """Draws steps."""
 
-    def __init__(self, chance: random.Random, until: float, is_embedded: bool) -> None:
+    def __init__(self, chance: random.Random, until: float, place: Place) -> None:
         self.chance = chance
         self.until = until
-        self.is_embedded = is_embedded
+        self.place = place
         self.steps: list[Step] = []
         self.jobs: list[tuple[float, int]] = []  # when and which
 
@@ -183,38 +202,43 @@ def _seconds(chance: random.Random, longest: float) -> float:
     return round(chance.choice([0.05, 0.5, 3.0, longest]) * chance.random(), 3)
 
 
-def _of(*nodes: str) -> Any:
-    def draw(chance: random.Random, is_embedded: bool) -> dict[str, Any]:
-        return {"node": chance.choice(nodes), "seconds": _seconds(chance, 40.0)}
-
-    return draw
+def _core(chance: random.Random, place: Place) -> dict[str, Any]:
+    return {"node": chance.choice(place.core_names), "seconds": _seconds(chance, 70.0)}
 
 
-def _broker(chance: random.Random, is_embedded: bool) -> dict[str, Any]:
-    return {"node": "core" if is_embedded else "broker", "seconds": _seconds(chance, 40.0)}
+def _worker(chance: random.Random, place: Place) -> dict[str, Any]:
+    return {"node": chance.choice(WORKERS), "seconds": _seconds(chance, 70.0)}
 
 
-def _way(chance: random.Random, is_embedded: bool) -> dict[str, Any]:
-    others = [*WORKERS, *CLIENTS] if is_embedded else ["core", *WORKERS, *CLIENTS]
-    ends = ["core" if is_embedded else "broker", chance.choice(others)]
+def _client(chance: random.Random, place: Place) -> dict[str, Any]:
+    return {"node": chance.choice(CLIENTS), "seconds": _seconds(chance, 40.0)}
+
+
+def _broker(chance: random.Random, place: Place) -> dict[str, Any]:
+    return {"node": place.broker, "seconds": _seconds(chance, 40.0)}
+
+
+def _way(chance: random.Random, place: Place) -> dict[str, Any]:
+    others = [*WORKERS, *CLIENTS, *([] if place.is_embedded else place.core_names)]
+    ends = [place.broker, chance.choice(others)]
     chance.shuffle(ends)
     return {"ends": ends, "seconds": _seconds(chance, 90.0)}
 
 
-def _store(chance: random.Random, is_embedded: bool) -> dict[str, Any]:
+def _store(chance: random.Random, place: Place) -> dict[str, Any]:
     return {"after": chance.randint(0, 60)}
 
 
 FAULTS: dict[str, Any] = {
-    "core_kill": _of("core"),
-    "core_term": _of("core"),
-    "core_stop": _of("core"),
+    "core_kill": _core,
+    "core_term": _core,
+    "core_stop": _core,
     "broker_kill": _broker,
     "broker_stop": _broker,
-    "worker_kill": _of(*WORKERS),
-    "worker_term": _of(*WORKERS),
-    "worker_stop": _of(*WORKERS),
-    "client_kill": _of(*CLIENTS),
+    "worker_kill": _worker,
+    "worker_term": _worker,
+    "worker_stop": _worker,
+    "client_kill": _client,
     "cut": _way,
     "cut_one_way": _way,
     "reset": _way,
@@ -222,12 +246,10 @@ FAULTS: dict[str, Any] = {
     "slow_network": lambda chance, _: {"lag": chance.choice([0.05, 0.5, 3.0]), "seconds": _seconds(chance, 30.0)},
     "store_busy": lambda chance, _: _store(chance, _) | {"seconds": _seconds(chance, 2.0)},
     "store_error": _store,
+    "store_broken": _store,
     "store_full": lambda chance, _: _store(chance, _) | {"seconds": _seconds(chance, 20.0)},
     "store_down": lambda chance, _: _store(chance, _) | {"seconds": _seconds(chance, 40.0)},
-    "store_unheard": lambda chance, _: {},
+    "store_unheard": lambda chance, _: {"is_stored": chance.random() < 0.7},
     "store_slow": lambda chance, _: {"latency": chance.choice([0.1, 2.0, 8.0]), "seconds": _seconds(chance, 30.0)},
-    "clock_jump": lambda chance, _: {
-        "node": "core",
-        "seconds": chance.choice([-300.0, -40.0, -1.0, 1.0, 40.0, 3600.0]),
-    },
+    "clock_jump": lambda chance, _: {"seconds": chance.choice([-300.0, -40.0, -1.0, 1.0, 40.0, 3600.0])},
 }

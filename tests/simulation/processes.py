@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,7 +13,7 @@ import trio
 
 from abraxas_py import AbraxasError, Assigned, Options, Server, Worker, open_client
 from abraxas_py.nursery import open_nursery
-from gearbox import methods
+from gearbox import cores, methods
 from gearbox.client import NAMESPACE, Gearbox, open_gearbox
 from gearbox.core import Core
 from gearbox.errors import StoreError
@@ -24,14 +25,13 @@ from gearbox.work.handler import Assignment
 from gearbox.work.runner import Report, failure
 from tests.simulation.ledger import Execution
 from tests.simulation.network import End
-from tests.simulation.node import Node
+from tests.simulation.node import SUPERVISOR_PAUSE, Node
 from tests.simulation.plan import METHODS, RAW
 
 __all__ = ["Client", "broker", "core", "raw_worker", "worker"]
 
 SLOTS = 2  # jobs of a method that a worker runs at once
 STOP_TIMEOUT = 5.0  # s that a worker has to finish when it is asked to stop
-SUPERVISOR_PAUSE = 1.0  # s until a program that ended is started again
 GUARD_LAG = 0.02  # s until the guard has killed what its worker left
 
 
@@ -80,10 +80,9 @@ async def broker(node: Node, nursery: trio.Nursery) -> None:
 
 
 async def core(node: Node, nursery: trio.Nursery) -> None:
-    """`g-core`: recovery first, and the broker, where it is in this process, at once."""
+    """`g-core`: its broker, where it has one, lives as long as the process; the core anew when it was fenced."""
     world = node.world
     store = await _open(node)
-    core = Core(store, instance=f"{node!r}", clock=node.wall, hop=world.database.hop(node))
     if world.plan.is_embedded:
         server = make_server(node)
         await nursery.start(server.serve)
@@ -91,6 +90,13 @@ async def core(node: Node, nursery: trio.Nursery) -> None:
         servers: dict[str | None, Any] = {None: server.dial}
     else:
         servers = {"gearman": world.network.dialer(node, "gearman")}
+    for life in itertools.count(1):
+        await _live(node, store, servers, f"{node!r}.{life}")
+
+
+async def _live(node: Node, store: Store, servers: dict[str | None, Any], instance: str) -> None:
+    """As `daemon._live`."""
+    core = Core(store, instance=instance, clock=store.now, hop=node.world.database.hop(node), name=node.name)
 
     def on_call(call: Call) -> None:
         methods.dispatch(core, call)
@@ -104,10 +110,15 @@ async def core(node: Node, nursery: trio.Nursery) -> None:
         on_news=core.news,
         on_connect=core.gearman_is_back,
     )
-    world.drain = core.drain
-    await nursery.start(core.run, link)
-    await nursery.start(link.run)
-    await trio.sleep_forever()
+    node.stop_gently = core.drain
+    async with open_nursery() as nursery:
+        await nursery.start(core.run, link)
+        if store.is_shared:
+            nursery.start_soon(cores.keep, core, trio.current_time)
+        await nursery.start(link.run)
+        await core.fenced.wait()
+        node.world.note("fenced", node.name)
+        nursery.cancel_scope.cancel()
 
 
 async def _open(node: Node) -> Store:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
-SEEDS = int(os.environ.get("GEARBOX_TEST_SEEDS", "16"))
+SEEDS = int(os.environ.get("GEARBOX_TEST_SEEDS", "12"))
 
 
 def simulate(*arguments: str) -> subprocess.CompletedProcess[str]:

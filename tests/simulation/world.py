@@ -57,7 +57,6 @@ class World:
         self.violations: dict[str, None] = {}
         self.faults: Counter[str] = Counter()
         self.events = 0
-        self.drain: Callable[[], Any] | None = None  # of the core that runs
         self._aims: list[tuple[str, int, Callable[[], object]]] = []  # event, how many more, what then
         self._digest = hashlib.blake2b(digest_size=16)
         self._trace = trace
@@ -70,7 +69,7 @@ class World:
         self.nodes = self._make_nodes()
 
     def _make_nodes(self) -> dict[str, Node]:
-        nodes = {"core": Node(self, "core", processes.core)}
+        nodes = {f"core{n}": Node(self, f"core{n}", processes.core) for n in range(1, self.plan.cores + 1)}
         if not self.plan.is_embedded:
             nodes = {"broker": Node(self, "broker", processes.broker)} | nodes
         *gated, raw = WORKERS
@@ -165,7 +164,7 @@ class World:
     async def terminate(self, name: str) -> None:
         """SIGTERM: a graceful end, as the program does it, or the kill that follows."""
         node = self.nodes[name]
-        gently = self.drain if name == "core" else node.stop_gently
+        gently = node.stop_gently
         self.note("term", name)
         if node.is_up and gently is not None:
             with trio.move_on_after(DRAIN):
