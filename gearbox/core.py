@@ -8,8 +8,8 @@ acts. While a batch commits, the next one gathers: that is the group commit, and
 Timers live in rows. The loop sleeps until the store's earliest `next_at`, so a restart loses none.
 
 When the store fails, questions are answered with an error at once; news and ids are kept and tried again with a pause
-that grows. When its disk is broken (`StoreBroken`), nobody is answered, and `run` raises: the process has to end. When
-Gearman cannot be reached, ready jobs wait in their rows.
+that grows. When its disk is broken (`StoreBroken`) or its tables are of a newer program (`StoreOutdated`), nobody is
+answered, and `run` raises: the process has to end. When Gearman cannot be reached, ready jobs wait in their rows.
 """
 
 from __future__ import annotations
@@ -26,7 +26,17 @@ import attrs
 import structlog
 import trio
 
-from gearbox.errors import Code, RpcError, StoreBroken, StoreBusy, StoreError, StoreFenced, StoreFull, StoreUncertain
+from gearbox.errors import (
+    Code,
+    RpcError,
+    StoreBroken,
+    StoreBusy,
+    StoreError,
+    StoreFenced,
+    StoreFull,
+    StoreOutdated,
+    StoreUncertain,
+)
 from gearbox.gearman import Failed, Gearman, Lost, Presence
 from gearbox.job import TERMINAL, Action, Event, Fire, Job, Recheck, Release, Start, Status, Tell, Unsent
 from gearbox.steps import controls, cores, life, orphans, pruning, recurring
@@ -250,7 +260,7 @@ class Core:
                 if self._uncertain:
                     await self._settle()
                 done = await self._run(batch)
-            except StoreBroken:
+            except (StoreBroken, StoreOutdated):
                 self._is_stopping = self._is_broken = True
                 raise
             except StoreUncertain as error:

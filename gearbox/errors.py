@@ -20,6 +20,7 @@ __all__ = [
     "StoreError",
     "StoreFenced",
     "StoreFull",
+    "StoreOutdated",
     "StoreUncertain",
 ]
 
@@ -100,6 +101,10 @@ class StoreBroken(StoreError):
     A sync that is tried again may say that all is well although what it was to sync is lost. So nothing more may be
     acknowledged, nor the store be closed in the usual way: the process must end, and start anew from what is there.
     """
+
+
+class StoreOutdated(StoreError):
+    """Another program has brought the tables to a version with which this one cannot work: it has to be upgraded."""
 
 
 class StoreFenced(StoreError):

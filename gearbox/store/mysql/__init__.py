@@ -30,7 +30,7 @@ from gearbox.job import Control
 from gearbox.store import Batch, Moment, Step
 from gearbox.store.address import MysqlAddress
 from gearbox.store.mysql.link import connect, is_lost, translated
-from gearbox.store.mysql.schema import migrate
+from gearbox.store.mysql.schema import check, migrate
 from gearbox.store.mysql.server import ASKED, kind_of, refusal, warnings
 from gearbox.store.mysql.session import Session, steady
 from gearbox.store.mysql.tx import MysqlTx
@@ -47,7 +47,8 @@ WRITER_KEPT = 7 * 86400 * 1_000_000  # µs; rows of stores that were killed
 
 SELECT_CLOCK = """
 SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', UTC_TIMESTAMP(6)),
-    (SELECT value FROM gearbox_meta WHERE name = 'controls')
+    (SELECT value FROM gearbox_meta WHERE name = 'controls'),
+    (SELECT value FROM gearbox_meta WHERE name = 'oldest')
 """
 SELECT_DATABASE = "SELECT value FROM gearbox_meta WHERE name = 'database'"
 SELECT_VARIABLES = f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({', '.join(repr(name) for name in ASKED)})"
@@ -93,7 +94,7 @@ class MysqlStore:
                     raise StoreError(f"cannot use the database {self.address}: {problem}")
                 for warning in warnings(variables):
                     log.warning(warning)
-                migrate(connection, self.address, kind_of(variables["version"]))
+                self._known = migrate(connection, self.address, kind_of(variables["version"]))
                 cursor.execute(renamed(SELECT_DATABASE, self.address.table))
                 return str(cursor.fetchone()[0])
         finally:
@@ -149,7 +150,8 @@ class MysqlStore:
 
     def _begin(self, tx: MysqlTx, session: Session) -> None:
         began = steady()
-        micros, version = session.execute(SELECT_CLOCK, {}).fetchone()
+        micros, version, oldest = session.execute(SELECT_CLOCK, {}).fetchone()
+        check(self.address, self._known, int(oldest or 0))
         self._time = micros / 1e6, (began + steady()) / 2
         if version != self._controls_version:
             tx.load_controls()

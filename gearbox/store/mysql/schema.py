@@ -15,47 +15,49 @@ import pymysql
 import structlog
 from pymysql.constants import ER
 
-from gearbox.errors import StoreError
+from gearbox.errors import StoreError, StoreOutdated
 from gearbox.store.address import MysqlAddress
 from gearbox.store.mysql.adoption import adopt, set_aside
 from gearbox.store.mysql.words import renamed
 
-__all__ = ["migrate"]
+__all__ = ["check", "migrate"]
 
 log = structlog.get_logger("gearbox:core")
 
+OLDEST = 1  # version that a program may know and still work with these tables: since then, migrations have only added
 LOCK_WAIT = 600  # s; another core may be copying a large table
 CHARSETS = {"MariaDB": "utf8mb4_nopad_bin", "MySQL": "utf8mb4_0900_bin"}  # "a" and "a " are two names
 NO_TRIGGER = {1419, ER.TABLEACCESS_DENIED_ERROR, ER.SPECIFIC_ACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR}
 
 
-def migrate(connection: Any, address: MysqlAddress, kind: str) -> None:
-    """Bring the schema to the newest version. Raises `StoreError` with what to do, if it is newer than this program."""
+def migrate(connection: Any, address: MysqlAddress, kind: str) -> int:
+    """Bring the schema to the newest version that this program knows, which is returned.
+
+    Tables that are newer do, as long as their migrations have only added something: cores of two versions may work
+    side by side while one after the other is upgraded. Raises `StoreError` with what to do, if they do not.
+    """
     with connection.cursor() as cursor:
         name = f"gearbox {address.database}.{address.table}"[:64]
         cursor.execute("SELECT GET_LOCK(%s, %s)", (name, LOCK_WAIT))
         if cursor.fetchone()[0] != 1:
             raise StoreError(f"another core has been changing the tables of {address} for {LOCK_WAIT} s: wait for it")
         try:
-            _migrate(cursor, address, kind)
+            newest = _migrate(cursor, address, kind)
         finally:
             cursor.execute("SELECT RELEASE_LOCK(%s)", (name,))
         connection.commit()
+    return newest
 
 
-def _migrate(cursor: Any, address: MysqlAddress, kind: str) -> None:
+def _migrate(cursor: Any, address: MysqlAddress, kind: str) -> int:
     meta = renamed("gearbox_meta", address.table)
-    version = _version(cursor, meta)
+    version = _number(cursor, meta, "schema")
     files = sorted(resources.files("gearbox.store").joinpath("schema", "mysql").iterdir(), key=lambda file: file.name)
     migrations = {int(re.match(r"\d+", file.name).group()): file for file in files}  # type: ignore[union-attr]
     newest = max(migrations)
-    if version > newest:
-        raise StoreError(
-            f"the database {address} has schema version {version}, this program knows {newest}: "
-            "upgrade the program, or use another database (MYSQL_DATABASE)"
-        )
-    if version == newest:
-        return
+    check(address, newest, _number(cursor, meta, "oldest"))
+    if version >= newest:
+        return newest
     if not version:
         set_aside(cursor, address.table)
     for number in sorted(migrations):
@@ -68,16 +70,30 @@ def _migrate(cursor: Any, address: MysqlAddress, kind: str) -> None:
         if jobs:
             log.warning("adopted the original's table", jobs=jobs, kept_as=f"{address.table}_original")
     cursor.execute(
-        f"INSERT INTO {meta} (name, value) VALUES ('schema', %s) ON DUPLICATE KEY UPDATE value = VALUES(value)",
-        (str(newest),),
+        f"INSERT INTO {meta} (name, value) VALUES ('oldest', %s), ('schema', %s) "
+        "ON DUPLICATE KEY UPDATE value = VALUES(value)",
+        (str(OLDEST), str(newest)),
     )
     cursor.connection.commit()
+    return newest
 
 
-def _version(cursor: Any, meta: str) -> int:
+def check(address: MysqlAddress, known: int, oldest: int) -> None:
+    """Whether a program that knows the tables up to version `known` may work with them.
+
+    Raises `StoreOutdated` if they need a newer one.
+    """
+    if known < oldest:
+        raise StoreOutdated(
+            f"the tables of {address} need a program that knows schema version {oldest}, this one knows {known}: "
+            "upgrade it, or use another database (MYSQL_DATABASE)"
+        )
+
+
+def _number(cursor: Any, meta: str, name: str) -> int:
     """0: there is nothing of ours, or it was not finished."""
     try:
-        cursor.execute(f"SELECT value FROM {meta} WHERE name = 'schema'")
+        cursor.execute(f"SELECT value FROM {meta} WHERE name = %s", (name,))
     except pymysql.err.ProgrammingError as error:
         if error.args[0] != ER.NO_SUCH_TABLE:
             raise
