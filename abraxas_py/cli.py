@@ -158,7 +158,7 @@ def _config_words(path: Path) -> list[str]:
 def _number(flags: Flags, name: str, low: int, high: float = inf) -> int:
     text = flags[name]
     assert isinstance(text, str)
-    if not text.lstrip("-").isdigit() or not low <= int(text) <= high:
+    if not re.fullmatch("-?[0-9]{1,18}", text) or not low <= int(text) <= high:
         bounds = f"from {low} to {high}" if high < inf else f"of at least {low}"
         raise UsageError(f"{name}: {text!r} is no number {bounds}")
     return int(text)

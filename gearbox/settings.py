@@ -107,7 +107,7 @@ def _mysql(environment: Mapping[str, str], faults: list[str]) -> MysqlAddress | 
         if not environment.get(name):
             faults.append(f"{name} is not set, but MYSQL_HOSTNAME is: name the {name[6:].lower()} too")
     port, table = environment.get("MYSQL_PORT") or "3306", environment.get("DB_TABLE_JOBS") or JOBS
-    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+    if not (re.fullmatch(r"[0-9]{1,5}", port) and 0 < int(port) < 65536):
         faults.append(f"MYSQL_PORT: {port!r} is no port")
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,47}", table):
         faults.append(f"DB_TABLE_JOBS: {table!r} is no name of at most 48 letters, digits and _")

@@ -204,6 +204,8 @@ def test_flags_may_stand_in_a_file_and_the_command_line_comes_first(start: Start
     ("flags", "code", "words"),
     [
         (["--job-retries", "many"], 2, "--job-retries"),
+        (["--job-retries=--5"], 2, "--job-retries"),
+        (["--port", "9" * 5000], 2, "--port"),
         (["-w", "-1"], 2, "--worker-wakeup"),
         (["--verbose", "LOUD"], 2, "--verbose"),
         (["-q", "libsqlite3"], 2, "--queue-db"),
