@@ -10,12 +10,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mariadb_stage import MariaDb
+
+from gearbox.store.address import MysqlAddress
 
 # Tests are imported by path, not as a package, so what they share must be found like this.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -58,6 +61,11 @@ class Gearbox:
             self.environment.pop(name, None)
         self.processes: list[subprocess.Popen[str]] = []
 
+    def use(self, database: Mapping[str, str]) -> None:
+        """Have the jobs in another database than a file."""
+        del self.environment["GEARBOX_DATABASE"]
+        self.environment |= database
+
     def core(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """Start `g-core` and wait until it says that it serves."""
         process = subprocess.Popen(
@@ -69,8 +77,11 @@ class Gearbox:
         )
         self.processes.append(process)
         assert process.stderr is not None
-        line = process.stderr.readline()
-        assert "Gearbox serves" in line, line + (process.stderr.read() if process.poll() is not None else "")
+        said = ""
+        while "Gearbox serves" not in said:
+            line = process.stderr.readline()  # before it, there may be warnings
+            assert line, said
+            said += line
         return process
 
     def worker(self, *arguments: str) -> subprocess.Popen[str]:
@@ -151,6 +162,29 @@ def gearbox(tmp_path: Path) -> Iterator[Gearbox]:
     place = Gearbox(tmp_path)
     yield place
     place.close()
+
+
+@pytest.fixture
+def mysql(mariadb: MariaDb) -> Iterator[MysqlAddress]:
+    """A database of a server's, with nothing in it."""
+    with mariadb.database() as address:
+        yield address
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
+    """What makes `g-core` use a database of the kind that the test is parametrised with."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return {"GEARBOX_DATABASE": str(tmp_path / "gearbox.db")}
+    return MariaDb.environment(request.getfixturevalue("mysql"))
+
+
+@pytest.fixture(params=["sqlite", pytest.param("mariadb", marks=pytest.mark.mariadb)])
+def anywhere(request: pytest.FixtureRequest, gearbox: Gearbox) -> Gearbox:
+    """The same place on each kind of database."""
+    if request.param == "mariadb":
+        gearbox.use(MariaDb.environment(request.getfixturevalue("mysql")))
+    return gearbox
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@ ROOT = Path(__file__).parents[2]
 JOBS = int(os.environ.get("GEARBOX_TEST_JOBS", "30"))  # the full run is 200: as many starts of g-client
 
 
-def test_jobs_over_real_files_give_what_the_tools_give_by_hand(gearbox: Any) -> None:
+def test_jobs_over_real_files_give_what_the_tools_give_by_hand(anywhere: Any) -> None:
+    gearbox = anywhere
     gearbox.core()
     gearbox.worker("-q", "-j", "2", "-I", "append", "file::checksum", "cksum")
     gearbox.worker("-q", "-I", "append", "file/text::words", "wc", "-w")

@@ -30,20 +30,33 @@ class Layout:
         return self.core.address.split(",")
 
 
-@pytest.fixture(params=["embedded", "gearmand", "two servers"])
-def layout(request: pytest.FixtureRequest, tmp_path: Path, program: Callable[[str, str], str]) -> Iterator[Layout]:
+BROKERS = ("embedded", "gearmand", "two servers")
+ON_SQLITE = [pytest.param(broker, "sqlite", id=f"{broker} on sqlite") for broker in BROKERS]
+ON_MARIADB = [
+    pytest.param(broker, "mariadb", id=f"{broker} on mariadb", marks=pytest.mark.mariadb) for broker in BROKERS
+]
+everywhere = pytest.mark.parametrize(("broker", "database"), ON_SQLITE + ON_MARIADB, indirect=["database"])
+# What takes long runs on MariaDB only where all parts are apart.
+almost_everywhere = pytest.mark.parametrize(("broker", "database"), ON_SQLITE + ON_MARIADB[2:], indirect=["database"])
+
+
+@pytest.fixture
+def layout(
+    broker: str, database: dict[str, str], tmp_path: Path, program: Callable[[str, str], str]
+) -> Iterator[Layout]:
     with Site(tmp_path) as site:
         servers = []
-        if request.param != "embedded":
+        if broker != "embedded":
             servers.append(site.gearmand("gearmand", program("gearmand", "gearman-job-server")))
-        if request.param == "two servers":
+        if broker == "two servers":
             servers.append(site.abraxas("abraxas"))
-        core = site.core("core", servers, GEARBOX_DATABASE=str(tmp_path / "gearbox.db"))
+        core = site.core("core", servers, **database)
         ledger = tmp_path / "ledger"
         worker = site.worker("worker", servers or [core], "a::job", command(ledger), "-I", "append", "-j", "4")
         yield Layout(site, servers, core, worker, ledger)
 
 
+@everywhere
 async def test_jobs_and_what_depends_on_them_run_once(layout: Layout) -> None:
     async with open_gearbox(layout.addresses, connect_timeout=5) as g:
         first = await g.queue("a::job", ["first", "0.5"], dedupe="D")
@@ -61,6 +74,7 @@ async def test_jobs_and_what_depends_on_them_run_once(layout: Layout) -> None:
     assert runs.started == runs.ended == dict.fromkeys(names, 1)
 
 
+@everywhere
 async def test_a_method_without_workers_fails_and_is_tried_again(layout: Layout) -> None:
     async with open_gearbox(layout.addresses, connect_timeout=5) as g:
         id = await g.queue("nobody::does", max_retries=1, retry_delay=0.2)
@@ -70,6 +84,7 @@ async def test_a_method_without_workers_fails_and_is_tried_again(layout: Layout)
     assert outcomes == ["no_worker", "no_worker"]
 
 
+@almost_everywhere
 async def test_a_killed_core_leaves_what_runs_alone_and_sends_what_waits_again(layout: Layout) -> None:
     async with open_gearbox(layout.addresses, connect_timeout=30) as g:
         names = [f"{n}" for n in range(8)]  # four run, four wait in Gearman's queue
@@ -87,6 +102,7 @@ async def test_a_killed_core_leaves_what_runs_alone_and_sends_what_waits_again(l
     assert outcomes == [["complete"]] * 4 + [["released", "complete"]] * 4
 
 
+@almost_everywhere
 async def test_a_killed_server_costs_no_job(layout: Layout) -> None:
     """Of two servers, the other one goes on at once; a single one comes back after ten seconds."""
     async with open_gearbox(layout.addresses, connect_timeout=30) as g:

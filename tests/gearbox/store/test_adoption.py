@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -22,21 +20,12 @@ from gearbox.store.address import MysqlAddress
 
 pytestmark = pytest.mark.mariadb
 
-DUMP = (Path(__file__).parent / "dumps" / "original.sql").read_text()
-
-
-def load(address: MysqlAddress, table: str = "gearbox_jobs") -> None:
-    text = re.sub(r"^--.*", "", DUMP, flags=re.M).replace("gearbox_jobs", table)
-    with raw(address) as sql:
-        for statement in filter(None, (part.strip() for part in text.split(";\n"))):
-            sql(statement.removesuffix(";"))
-
 
 @pytest.fixture
 def address(mariadb: MariaDb) -> Iterator[MysqlAddress]:
     """A database with an original's table."""
     with mariadb.database() as address:
-        load(address)
+        mariadb.load_original(address.database)
         yield address
 
 
@@ -171,7 +160,7 @@ def test_an_adoption_that_was_cut_off_goes_on(address: MysqlAddress) -> None:
 
 def test_another_name(mariadb: MariaDb) -> None:
     with mariadb.database() as address:
-        load(address, "legacy")
+        mariadb.load_original(address.database, "legacy")
         stores = [open_store(attrs.evolve(address, table="legacy")), open_store(address)]
         assert len(answers(stores[0])) == 19
         assert answers(stores[1]) == {}
@@ -196,7 +185,7 @@ def test_instants_are_read_in_the_zone_of_the_server(mariadb: MariaDb) -> None:
     mariadb.sql("SET GLOBAL time_zone = '+02:00'")
     try:
         with mariadb.database() as address:
-            load(address)
+            mariadb.load_original(address.database)
             store = open_store(address)
             job = read(store, lambda tx: tx.job(1))
             assert job.created == 1_780_300_800.0  # 2026-06-01 08:00 UTC
