@@ -7,19 +7,19 @@ done; then a look at every job that waits must find nothing to do (L7), or a job
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from functools import partial
 from graphlib import TopologicalSorter
 from itertools import count
-from pathlib import Path
 from typing import Any
 
+import pytest
+from home_stage import Home, MysqlHome, SqliteHome
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from mariadb_stage import MariaDb
 
 from gearbox import rules
 from gearbox.errors import RpcError
@@ -48,6 +48,7 @@ from gearbox.rules import answers
 from gearbox.rules.bundle import Item
 from gearbox.steps import bundles, controls, life, orphans, pruning, recurring
 from gearbox.store import Moment, Result, Step, open_store
+from gearbox.store.address import MysqlAddress
 from gearbox.store.rows import listed
 
 ERROR = {"code": -28502, "message": "the worker failed"}
@@ -59,11 +60,16 @@ maybe = st.one_of(st.none(), picks)
 class Jobs(RuleBasedStateMachine):
     """One store, what it was told, and what it said."""
 
+    home: Home
+
+    def settle_in(self) -> Home:
+        """An empty database."""
+        return SqliteHome()
+
     @initialize()
     def start(self) -> None:
-        self.folder = tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
-        self.path = f"{self.folder.name}/jobs.db"
-        self.store = open_store(self.path)
+        self.home = self.settle_in()
+        self.store = open_store(self.home.place)
         self.now = 1_800_000_000.0
         self.workers: dict[str, int] | None = {"a::b": 1, "c::d": 1}
         self.ended: dict[int, tuple[Any, ...]] = {}  # what stands in terminal rows
@@ -77,7 +83,7 @@ class Jobs(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "store"):
             self.store.close()
-            self.folder.cleanup()
+            self.home.close()
 
     # --- what the core does ---
 
@@ -122,7 +128,7 @@ class Jobs(RuleBasedStateMachine):
         return self.store._controls  # type: ignore[attr-defined]
 
     def sql(self, statement: str) -> list[Any]:
-        return list(self.store._connection.execute(statement))  # type: ignore[attr-defined]
+        return self.home.sql(statement)
 
     def ids(self) -> list[int]:
         return [id for (id,) in self.sql("SELECT id FROM gearbox_jobs ORDER BY id")]
@@ -269,22 +275,15 @@ class Jobs(RuleBasedStateMachine):
     @rule(grace=st.sampled_from([5.0, 60.0]))
     def restart(self, grace: float) -> None:
         self.store.close()
-        self.store = open_store(self.path)
+        self.store = open_store(self.home.place)
         self.run(partial(orphans.recover, grace, 0))
         for id in self.ids():
             self.run(partial(life.look, id))
 
     @rule()
     def killed(self) -> None:
-        """S1: what the files hold at any moment is all that was acknowledged, with nobody there to close them."""
-        with tempfile.TemporaryDirectory(dir=self.folder.name) as folder:
-            for suffix in ("", "-wal"):
-                shutil.copy(f"{self.path}{suffix}", f"{folder}/jobs.db{suffix}")
-            found = open_store(f"{folder}/jobs.db")
-            for table in ("jobs", "attempts", "events", "counts"):
-                statement = f"SELECT * FROM gearbox_{table} ORDER BY 1, 2"
-                assert list(found._connection.execute(statement)) == self.sql(statement)  # type: ignore[attr-defined]
-            found.close()
+        """S1: what is stored at any moment is all that was acknowledged."""
+        self.home.kill(self.store)
 
     @rule(days=st.sampled_from([0.0001, 0.001]))
     @precondition(lambda self: len(self.ids()) > 20)
@@ -325,13 +324,13 @@ class Jobs(RuleBasedStateMachine):
         # S3: every attempt has its row and, unless it is the current one of an active job, exactly one outcome
         assert not self.sql(f"""
             SELECT j.id FROM gearbox_jobs j LEFT JOIN gearbox_attempts a ON a.job_id = j.id
-            GROUP BY j.id HAVING count(a.epoch) <> j.epoch OR (j.epoch > 0 AND max(a.epoch) <> j.epoch)
+            GROUP BY j.id, j.epoch, j.status HAVING count(a.epoch) <> j.epoch OR (j.epoch > 0 AND max(a.epoch) <> j.epoch)
                 OR sum(a.outcome IS NULL AND a.epoch IS NOT NULL) <> (j.status IN ({listed(ACTIVE)}))
                 OR sum(a.outcome IS NULL AND a.epoch < j.epoch) > 0""")  # S4 is the last line
         # S3: events are gapless, and the last one tells the status
         assert not self.sql("""
             SELECT j.id FROM gearbox_jobs j JOIN gearbox_events e ON e.job_id = j.id
-            GROUP BY j.id HAVING count(*) <> j.events OR max(e.seq) <> j.events OR min(e.seq) <> 1""")
+            GROUP BY j.id, j.events HAVING count(*) <> j.events OR max(e.seq) <> j.events OR min(e.seq) <> 1""")
         assert not self.sql("""
             SELECT j.id FROM gearbox_jobs j JOIN gearbox_events e ON e.job_id = j.id AND e.seq = j.events
             WHERE e.to_status <> j.status""")
@@ -345,9 +344,12 @@ class Jobs(RuleBasedStateMachine):
         # S9
         assert not self.sql("""
             SELECT j.id FROM gearbox_jobs j JOIN gearbox_attempts a ON a.job_id = j.id AND a.outcome <> 'released'
-            GROUP BY j.id HAVING count(*) > j.max_retries + 1""")
+            GROUP BY j.id, j.max_retries HAVING count(*) > j.max_retries + 1""")
         # S14
-        assert not self.sql("PRAGMA foreign_key_check")
+        for column in ("after_id", "before_id", "see_other", "retry_of"):
+            assert not self.sql(f"""
+                SELECT j.id FROM gearbox_jobs j LEFT JOIN gearbox_jobs o ON o.id = j.{column}
+                WHERE j.{column} IS NOT NULL AND o.id IS NULL""")
         # what is kept beside the rows: counts, timers, places
         counted = Counter({(m, s): n for m, s, n in self.sql("SELECT method_name, status, jobs FROM gearbox_counts")})
         if not self.pruned:
@@ -410,10 +412,33 @@ class Jobs(RuleBasedStateMachine):
             assert job.status not in FAILED or job.result_data is not None
 
 
-Jobs.TestCase.settings = settings(
-    max_examples=int(os.environ.get("GEARBOX_TEST_EXAMPLES", "40")),
-    stateful_step_count=40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-)
+class JobsOnMysql(Jobs):
+    """The same on a server."""
+
+    server: MariaDb
+    address: MysqlAddress
+
+    def settle_in(self) -> Home:
+        return MysqlHome(self.server, self.address)
+
+
+def effort(examples: int) -> settings:
+    return settings(
+        max_examples=int(os.environ.get("GEARBOX_TEST_EXAMPLES", examples)),
+        stateful_step_count=40,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+    )
+
+
 TestJobs = Jobs.TestCase
+TestJobs.settings = effort(40)
+
+
+@pytest.mark.mariadb
+class TestJobsOnMysql(JobsOnMysql.TestCase):  # type: ignore[misc, valid-type]
+    settings = effort(15)
+
+    @pytest.fixture(autouse=True)
+    def serve(self, mariadb: MariaDb, mysql: MysqlAddress) -> None:
+        JobsOnMysql.server, JobsOnMysql.address = mariadb, mysql
