@@ -36,8 +36,11 @@ ON_MARIADB = [
     pytest.param(broker, "mariadb", id=f"{broker} on mariadb", marks=pytest.mark.mariadb) for broker in BROKERS
 ]
 everywhere = pytest.mark.parametrize(("broker", "database"), ON_SQLITE + ON_MARIADB, indirect=["database"])
-# What takes long runs on MariaDB only where all parts are apart.
-almost_everywhere = pytest.mark.parametrize(("broker", "database"), ON_SQLITE + ON_MARIADB[2:], indirect=["database"])
+# What takes long runs on MariaDB where all parts are apart, or not at all where the database has no part in it.
+on_all_brokers = pytest.mark.parametrize(("broker", "database"), ON_SQLITE, indirect=["database"])
+on_all_brokers_and_apart = pytest.mark.parametrize(
+    ("broker", "database"), ON_SQLITE + ON_MARIADB[2:], indirect=["database"]
+)
 
 
 @pytest.fixture
@@ -74,7 +77,7 @@ async def test_jobs_and_what_depends_on_them_run_once(layout: Layout) -> None:
     assert runs.started == runs.ended == dict.fromkeys(names, 1)
 
 
-@everywhere
+@on_all_brokers
 async def test_a_method_without_workers_fails_and_is_tried_again(layout: Layout) -> None:
     async with open_gearbox(layout.addresses, connect_timeout=5) as g:
         id = await g.queue("nobody::does", max_retries=1, retry_delay=0.2)
@@ -84,7 +87,7 @@ async def test_a_method_without_workers_fails_and_is_tried_again(layout: Layout)
     assert outcomes == ["no_worker", "no_worker"]
 
 
-@almost_everywhere
+@on_all_brokers_and_apart
 async def test_a_killed_core_leaves_what_runs_alone_and_sends_what_waits_again(layout: Layout) -> None:
     async with open_gearbox(layout.addresses, connect_timeout=30) as g:
         names = [f"{n}" for n in range(8)]  # four run, four wait in Gearman's queue
@@ -102,7 +105,7 @@ async def test_a_killed_core_leaves_what_runs_alone_and_sends_what_waits_again(l
     assert outcomes == [["complete"]] * 4 + [["released", "complete"]] * 4
 
 
-@almost_everywhere
+@on_all_brokers
 async def test_a_killed_server_costs_no_job(layout: Layout) -> None:
     """Of two servers, the other one goes on at once; a single one comes back after ten seconds."""
     async with open_gearbox(layout.addresses, connect_timeout=30) as g:

@@ -324,7 +324,8 @@ class Jobs(RuleBasedStateMachine):
         # S3: every attempt has its row and, unless it is the current one of an active job, exactly one outcome
         assert not self.sql(f"""
             SELECT j.id FROM gearbox_jobs j LEFT JOIN gearbox_attempts a ON a.job_id = j.id
-            GROUP BY j.id, j.epoch, j.status HAVING count(a.epoch) <> j.epoch OR (j.epoch > 0 AND max(a.epoch) <> j.epoch)
+            GROUP BY j.id, j.epoch, j.status
+            HAVING count(a.epoch) <> j.epoch OR (j.epoch > 0 AND max(a.epoch) <> j.epoch)
                 OR sum(a.outcome IS NULL AND a.epoch IS NOT NULL) <> (j.status IN ({listed(ACTIVE)}))
                 OR sum(a.outcome IS NULL AND a.epoch < j.epoch) > 0""")  # S4 is the last line
         # S3: events are gapless, and the last one tells the status

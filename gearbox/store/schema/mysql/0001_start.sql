@@ -178,12 +178,3 @@ CREATE TABLE IF NOT EXISTS gearbox_actions (
     jobs BIGINT
 ) ENGINE = InnoDB {charset};
 
--- The cores that work on this database; see schema/sqlite/0003_cores.sql.
-CREATE TABLE IF NOT EXISTS gearbox_cores (
-    core_id VARCHAR(64) PRIMARY KEY,
-    name VARCHAR(300) NOT NULL,
-    state ENUM('alive', 'dead') NOT NULL,
-    beats BIGINT NOT NULL,
-    began_at BIGINT NOT NULL,
-    beat_at BIGINT NOT NULL
-) ENGINE = InnoDB {charset};
