@@ -95,11 +95,12 @@ def parse_http(address: str, tokens: str, hosts: str) -> tuple[Http | None, list
         return None, []
     faults: list[str] = []
     found = _tokens(tokens, faults)
-    parts = urlsplit(f"//{(address or DEFAULT).removeprefix('http://').removeprefix('//')}")
+    parts, port = urlsplit("//"), None
     try:
+        parts = urlsplit(f"//{(address or DEFAULT).removeprefix('http://').removeprefix('//')}")
         port = parts.port
-    except ValueError:
-        port = None
+    except ValueError:  # brackets that do not match, a port that is none
+        pass
     is_plain = not (parts.query or parts.fragment or parts.username) and re.fullmatch(r"[\w/.~-]*", parts.path)
     if port is None or not parts.hostname or not is_plain:
         faults.append(f"GEARBOX_HTTP: {address!r} is not host:port, host:port/path or off")
@@ -163,7 +164,7 @@ class Access:
         """Whether a request that changes something comes from a page of ours, or from no browser at all."""
         if site is not None and site not in ("same-origin", "none"):
             return False
-        return origin is None or urlsplit(origin).netloc.lower() == host.lower()
+        return origin is None or origin.lower().partition("://")[2] == host.lower()
 
     def identify(self, authorization: str | None, cookie: str | None) -> Identity:
         """Who calls: by the header `Authorization: Bearer SECRET`, or by the cookie that the login gave."""

@@ -64,6 +64,7 @@ def test_beyond_this_machine_addresses_and_names_from_the_settings_are_ours() ->
     [
         {"origin": "http://evil.test"},
         {"origin": "null"},
+        {"origin": "http://["},
         {"origin": "http://127.0.0.1:9999"},
         {"sec-fetch-site": "cross-site"},
         {"sec-fetch-site": "same-site"},
