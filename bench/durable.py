@@ -11,6 +11,8 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+from abraxas_py.broker import Record, Store
+from abraxas_py.journal.sqlite import SqliteJournal
 from bench.broker import COSTS, DRAINED, LARGE, LATENCIES, QUEUED, RATE, systems, under
 from bench.brokers import OURS, REFERENCE, Broker
 from bench.figures import Bench, Effort, Metric, Run, Sample
@@ -18,6 +20,9 @@ from bench.load import Load, drive
 from bench.machine import resident_mib
 
 __all__ = ["BENCHES"]
+
+FILLED = 10_000  # jobs of a transaction
+PAYLOAD = b"." * 64  # as `load` submits
 
 
 def queue(broker: Broker, folder: str) -> Sequence[str]:
@@ -34,14 +39,12 @@ def submit(broker: Broker, effort: Effort) -> Sample:
 
 
 def restart(broker: Broker, effort: Effort) -> Sample:
-    """Queue very many, kill the server, start it again, and work some of them off."""
+    """Start on a file of very many jobs, and work some of them off."""
     jobs, drained = effort.count(QUEUED), effort.count(DRAINED)
     with tempfile.TemporaryDirectory() as folder:
-        flags = queue(broker, folder)
-        with broker.serving(*flags) as serving:
-            drive(Load("bg", 4, 32, jobs=jobs), serving.port)
+        fill(f"{folder}/queue", jobs)
         began = time.monotonic()
-        with broker.serving(*flags) as serving:
+        with broker.serving(*queue(broker, folder)) as serving:
             start = time.monotonic() - began
             memory = resident_mib(serving.pid)
             kept = drive(Load("drain", workers=4, jobs=drained), serving.port)["rate"]
@@ -49,6 +52,18 @@ def restart(broker: Broker, effort: Effort) -> Sample:
         drive(Load("bg", 4, 32, jobs=drained), serving.port)
         builtin = drive(Load("drain", workers=4, jobs=drained), serving.port)["rate"]
     return {"start": start, "memory": memory, "drain": kept, "drain of memory": builtin, "ratio": kept / builtin}
+
+
+def fill(path: str, jobs: int) -> None:
+    """What a server leaves that was killed with so many jobs."""
+    journal = SqliteJournal(path)
+    row = journal.open()
+    for first in range(row, row + jobs, FILLED):
+        rows = range(first, min(first + FILLED, row + jobs))
+        journal.commit(
+            [Store(n, Record(n, b"H:bench:%d" % n, b"bench", b"", 1, 0, 0, False, b"", None, PAYLOAD)) for n in rows]
+        )
+    journal.close()
 
 
 def ours() -> Mapping[str, Run]:
