@@ -26,9 +26,18 @@ Nothing in here knows the scheduler (`gearbox`); it uses this package as any pro
 """
 
 from abraxas_py.access import Rule, parse_rule
-from abraxas_py.admin import Admin, ConnectionStatus, FunctionStatus, JobRow, PriorityStatus, WorkerRow, open_admin
+from abraxas_py.admin import (
+    Admin,
+    ConnectionStatus,
+    DeadRow,
+    FunctionStatus,
+    JobRow,
+    PriorityStatus,
+    WorkerRow,
+    open_admin,
+)
 from abraxas_py.assigned import Assigned
-from abraxas_py.broker import Options, Right
+from abraxas_py.broker import Options, Policy, Right
 from abraxas_py.client import Client, JobStatus, open_client
 from abraxas_py.connection import Connection
 from abraxas_py.errors import (
@@ -38,6 +47,9 @@ from abraxas_py.errors import (
     JobError,
     JobFailed,
     JobRaised,
+    JournalBroken,
+    JournalError,
+    JournalRefused,
     ListenError,
     LocalProtocolError,
     PayloadError,
@@ -47,6 +59,7 @@ from abraxas_py.errors import (
     ServerError,
     Unavailable,
 )
+from abraxas_py.journal.sqlite import SqliteJournal
 from abraxas_py.protocol.packets import Packet, Priority, Type
 from abraxas_py.protocol.wire import Line
 from abraxas_py.server import Counters, Keepalive, Limits, Server, serve
@@ -67,6 +80,7 @@ __all__ = [
     "ConnectionStatus",
     "Counters",
     "Data",
+    "DeadRow",
     "Dialer",
     "Endpoint",
     "Event",
@@ -77,6 +91,9 @@ __all__ = [
     "JobRaised",
     "JobRow",
     "JobStatus",
+    "JournalBroken",
+    "JournalError",
+    "JournalRefused",
     "Keepalive",
     "Limits",
     "Line",
@@ -85,6 +102,7 @@ __all__ = [
     "Options",
     "Packet",
     "PayloadError",
+    "Policy",
     "Priority",
     "PriorityStatus",
     "ProtocolError",
@@ -96,6 +114,7 @@ __all__ = [
     "Server",
     "ServerError",
     "Settings",
+    "SqliteJournal",
     "Status",
     "Target",
     "Task",

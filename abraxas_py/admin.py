@@ -13,12 +13,21 @@ import trio
 from abraxas_py.connection import Connection
 from abraxas_py.errors import AbraxasError, ConnectionLost, LocalProtocolError, RemoteProtocolError, ServerError
 from abraxas_py.protocol import text
-from abraxas_py.protocol.text import ConnectionStatus, FunctionStatus, JobRow, PriorityStatus
+from abraxas_py.protocol.text import ConnectionStatus, DeadRow, FunctionStatus, JobRow, PriorityStatus
 from abraxas_py.protocol.wire import Line
 from abraxas_py.settings import Target
 from abraxas_py.transport import Dialer, Endpoint, dialer
 
-__all__ = ["Admin", "ConnectionStatus", "FunctionStatus", "JobRow", "PriorityStatus", "WorkerRow", "open_admin"]
+__all__ = [
+    "Admin",
+    "ConnectionStatus",
+    "DeadRow",
+    "FunctionStatus",
+    "JobRow",
+    "PriorityStatus",
+    "WorkerRow",
+    "open_admin",
+]
 
 log = logging.getLogger("abraxas.admin")
 
@@ -100,6 +109,10 @@ class Admin:
         """The uniques of all jobs (`show unique jobs`)."""
         return [row for _, rows in await self._tables("show unique jobs", bytes) for row in rows]
 
+    async def dead(self) -> list[DeadRow]:
+        """The jobs that failed for good under a policy (`dead list`, which gearmand does not know)."""
+        return [row for _, rows in await self._tables("dead list", DeadRow.parse) for row in rows]
+
     # Words; of several servers, ask `servers` one by one
 
     async def version(self) -> str:
@@ -119,6 +132,14 @@ class Admin:
     async def cancel_job(self, handle: bytes) -> None:
         """End a job in whatever state, on the server that knows it; its clients get WORK_FAIL."""
         await self._command("cancel job", handle, by_any=True)
+
+    async def retry_dead(self, name: bytes | str) -> None:
+        """Have the dead job of a handle, or all of a function, run anew, on the servers that know any."""
+        await self._command("dead retry", _name(name), by_any=True)
+
+    async def drop_dead(self, name: bytes | str) -> None:
+        """Forget the dead job of a handle, or all of a function."""
+        await self._command("dead drop", _name(name), by_any=True)
 
     async def create_function(self, function: bytes | str) -> None:
         """Make a function known."""

@@ -22,6 +22,7 @@ from abraxas_py.errors import AbraxasError, InvalidEndpoint, JournalBroken, Jour
 from abraxas_py.journal import Journal
 from abraxas_py.journal.sqlite import SqliteJournal
 from abraxas_py.nursery import open_nursery
+from abraxas_py.policies import PolicyError, read_policies
 from abraxas_py.process import ProcessError
 from abraxas_py.server import Keepalive, Limits, Server
 from abraxas_py.transport import parse_endpoint
@@ -57,6 +58,7 @@ Jobs:
   --job-handle-prefix=PREFIX    What job handles begin with [default: H:<host>:<start>].
   --maximum-payload=MIB         Largest packet [default: 64].
   --maximum-memory=MIB          Payloads of all waiting jobs together; beyond it jobs are refused [default: 512].
+  --policies=FILE               How often background jobs that fail are tried again, by function (TOML; docs/server.md).
   --legacy-names                Take function names with spaces and control characters.
 
 Queue:
@@ -176,6 +178,7 @@ def options(flags: Flags) -> Options:
         has_exceptions=bool(flags["--exceptions"]),
         fail_on_timeout=bool(flags["--timeout-fails"]),
         max_payload_bytes=_number(flags, "--maximum-memory", 1) * MIB,
+        policies=read_policies(Path(str(flags["--policies"]))) if flags["--policies"] else (),
         legacy_names=bool(flags["--legacy-names"]),
         verbose=level,
         pid=os.getpid(),
@@ -293,7 +296,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except DocoptExit as error:
         print(error, file=sys.stderr)
         return 2
-    except (UsageError, LocalProtocolError) as error:
+    except (UsageError, LocalProtocolError, PolicyError) as error:
         print(f"abraxas: {error}", file=sys.stderr)
         return 2
     except JournalBroken as error:

@@ -3,6 +3,7 @@
 from abraxas_py.broker.broker import Broker
 from abraxas_py.broker.effects import Amend, Close, Effect, Load, Persist, Record, Remove, Send, Stop, Store
 from abraxas_py.broker.model import Options, Origin, Right
+from abraxas_py.broker.policy import Policy
 
 __all__ = [
     "Amend",
@@ -13,6 +14,7 @@ __all__ = [
     "Options",
     "Origin",
     "Persist",
+    "Policy",
     "Record",
     "Remove",
     "Right",

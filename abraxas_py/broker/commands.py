@@ -9,21 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from abraxas_py.broker import report
-from abraxas_py.broker.model import Peer, Right
-from abraxas_py.broker.state import State
+from abraxas_py.broker.keeping import Keeping
+from abraxas_py.broker.model import Job, Peer, Right
 from abraxas_py.errors import RemoteProtocolError
 from abraxas_py.protocol.text import OK, error, is_http, words
 from abraxas_py.protocol.wire import Line
 
 __all__ = ["run"]
 
-Command = Callable[[State, Peer, list[bytes]], Line]
+Command = Callable[[Keeping, Peer, list[bytes]], Line]
 
 # The texts are gearmand's, down to the missing space before the word at fault, for whoever compares them.
 _NOT_ALLOWED = error(b"NOT_ALLOWED", b"This command is not taken from this connection")
 
 
-def run(broker: State, peer: Peer, line: Line, now: float) -> None:
+def run(broker: Keeping, peer: Peer, line: Line, now: float) -> None:
     """Answer one line."""
     if is_http(line):
         broker.close(peer)
@@ -48,23 +48,23 @@ def _incomplete(word: bytes) -> Line:
     return error(b"INVALID_ARGUMENTS", b"An incomplete set of arguments was sent to this command " + word)
 
 
-def _not_allowed(broker: State, peer: Peer, arguments: list[bytes]) -> Line:
+def _not_allowed(broker: Keeping, peer: Peer, arguments: list[bytes]) -> Line:
     return _NOT_ALLOWED
 
 
-def _status(broker: State, peer: Peer, arguments: list[bytes]) -> Line:
+def _status(broker: Keeping, peer: Peer, arguments: list[bytes]) -> Line:
     return report.status(broker.functions.values())
 
 
-def _priority_status(broker: State, peer: Peer, arguments: list[bytes]) -> Line:
+def _priority_status(broker: Keeping, peer: Peer, arguments: list[bytes]) -> Line:
     return report.priority_status(broker.functions.values())
 
 
-def _workers(broker: State, peer: Peer, arguments: list[bytes]) -> Line:
+def _workers(broker: Keeping, peer: Peer, arguments: list[bytes]) -> Line:
     return report.workers(broker.peers.values())
 
 
-def _show(broker: State, peer: Peer, arguments: list[bytes]) -> Line:
+def _show(broker: Keeping, peer: Peer, arguments: list[bytes]) -> Line:
     match [argument.lower() for argument in arguments]:
         case []:
             return _unknown(b"show")
@@ -76,19 +76,19 @@ def _show(broker: State, peer: Peer, arguments: list[bytes]) -> Line:
             return error(b"UNKNOWN_SHOW_ARGUMENTS")
 
 
-def _version(broker: State, peer: Peer, arguments: list[bytes]) -> Line:
+def _version(broker: Keeping, peer: Peer, arguments: list[bytes]) -> Line:
     return Line(b"OK " + broker.options.version.encode())
 
 
-def _getpid(broker: State, peer: Peer, arguments: list[bytes]) -> Line:
+def _getpid(broker: Keeping, peer: Peer, arguments: list[bytes]) -> Line:
     return Line(b"OK %d" % broker.options.pid)
 
 
-def _verbose(broker: State, peer: Peer, arguments: list[bytes]) -> Line:
+def _verbose(broker: Keeping, peer: Peer, arguments: list[bytes]) -> Line:
     return Line(b"OK " + broker.options.verbose.encode())
 
 
-def _cancel(broker: State, peer: Peer, arguments: list[bytes]) -> Line:
+def _cancel(broker: Keeping, peer: Peer, arguments: list[bytes]) -> Line:
     match arguments:
         case [word, handle, *_] if word.lower() == b"job":
             job = broker.jobs.get(handle)
@@ -102,7 +102,35 @@ def _cancel(broker: State, peer: Peer, arguments: list[bytes]) -> Line:
             return _unknown(b"cancel")
 
 
-def _create(broker: State, peer: Peer, arguments: list[bytes]) -> Line:
+def _dead(broker: Keeping, peer: Peer, arguments: list[bytes]) -> Line:
+    """Not gearmand's: the jobs that failed for good under a policy."""
+    match [argument.lower() for argument in arguments[:1]] + arguments[1:]:
+        case [b"list"]:
+            return report.dead(broker.dead.values())
+        case [b"list", name]:
+            return report.dead(_dead_of(broker, name))
+        case [b"retry" | b"drop" as what, name]:
+            if Right.ADMINISTRATE not in peer.origin.rights:
+                return _NOT_ALLOWED
+            jobs = _dead_of(broker, name)
+            for job in jobs:
+                if what == b"retry":
+                    broker.retry_dead(job)
+                else:
+                    broker.drop_dead(job)
+            return Line(b"OK %d\r" % len(jobs)) if jobs else error(b"UNKNOWN_JOB")
+        case _:
+            return _incomplete(b"dead")
+
+
+def _dead_of(broker: Keeping, name: bytes) -> list[Job]:
+    """The dead job of a handle, or those of a function."""
+    if name in broker.dead:
+        return [broker.dead[name]]
+    return [job for job in broker.dead.values() if job.function.name == name]
+
+
+def _create(broker: Keeping, peer: Peer, arguments: list[bytes]) -> Line:
     match arguments:
         case [word, name, *_] if word.lower() == b"function":
             try:
@@ -114,7 +142,7 @@ def _create(broker: State, peer: Peer, arguments: list[bytes]) -> Line:
             return _incomplete(b"create")
 
 
-def _drop(broker: State, peer: Peer, arguments: list[bytes]) -> Line:
+def _drop(broker: Keeping, peer: Peer, arguments: list[bytes]) -> Line:
     match arguments:
         case [word, name, *_] if word.lower() == b"function":
             function = broker.functions.get(name)
@@ -127,7 +155,7 @@ def _drop(broker: State, peer: Peer, arguments: list[bytes]) -> Line:
             return _incomplete(b"drop")
 
 
-def _max_queue(broker: State, peer: Peer, arguments: list[bytes]) -> Line:
+def _max_queue(broker: Keeping, peer: Peer, arguments: list[bytes]) -> Line:
     match arguments:
         case []:
             return _incomplete(b"maxqueue")
@@ -148,7 +176,7 @@ def _size(word: bytes) -> int:
     return int(word) if word.isdigit() and len(word) < 19 else 0
 
 
-def _shutdown(broker: State, peer: Peer, arguments: list[bytes]) -> Line:
+def _shutdown(broker: Keeping, peer: Peer, arguments: list[bytes]) -> Line:
     broker.stop(drain=[argument.lower() for argument in arguments] == [b"graceful"])
     return OK
 
@@ -158,6 +186,7 @@ _QUESTIONS: dict[bytes, Command] = {
     b"prioritystatus": _priority_status,
     b"workers": _workers,
     b"show": _show,
+    b"dead": _dead,
     b"version": _version,
     b"getpid": _getpid,
     b"verbose": _verbose,

@@ -22,6 +22,8 @@ _GRAB_JOB, _JOB_ASSIGN = Type.GRAB_JOB, Type.JOB_ASSIGN  # looked up once; see `
 # After how many seconds a job whose payload could not be read is given out again.
 UNREADABLE_DELAY = 5.0
 
+_PRIORITIES = tuple(Priority)  # a million look-ups in an enumeration take half a second
+
 
 class Keeping(State):
     """A broker whose background jobs a journal keeps, once `keep` was called."""
@@ -34,30 +36,38 @@ class Keeping(State):
     def restore(self, records: Iterable[Record], now: float) -> list[Effect]:
         """Take back jobs that the journal kept; of those with the unique `-` the payload must be there."""
         for record in records:
-            if record.handle not in self.jobs:
+            if record.handle not in self.jobs and record.handle not in self.dead:
                 function = self.functions.get(record.function) or self._add_function(record.function)
                 self._restore(record, function, now)
         return self._settle(now)
 
     def _restore(self, record: Record, function: Function, now: float) -> None:
         data = record.data
-        job = Job(record.handle, function, record.unique, data or b"", Priority(record.priority), True)
+        job = Job(record.handle, function, record.unique, data or b"", _PRIORITIES[record.priority], True)
         job.row = record.row
         job.retries = record.retries
         job.reducer = record.reducer
         if record.schedule:
             job.schedule = schedule.parse(record.schedule.split(b" "))
-        self.jobs[job.handle] = job
-        job.key = coalescing_key(job.unique, data or b"")
-        if job.key:
-            function.jobs.setdefault(job.key, job)
+        if job.unique == b"-":
+            job.key = coalescing_key(job.unique, data or b"")
         if data is None:
             job.data = None
             self._on_disk += 1
         else:
             self._payload_bytes += len(data)
             self._spare(job)
-        self._begin(job, record.due_at, now)
+        if record.is_dead:
+            self.dead[job.handle] = job
+        else:
+            self._index(job)
+            self._begin(job, record.due_at, now)
+
+    def _index(self, job: Job) -> None:
+        """Make a job known (again)."""
+        self.jobs[job.handle] = job
+        if job.key:
+            job.function.jobs.setdefault(job.key, job)
 
     def _begin(self, job: Job, due_at: float, now: float) -> None:
         if due_at > now:
@@ -69,6 +79,26 @@ class Keeping(State):
         """Keep the memory for payloads within bounds."""
         if self._payload_bytes > self.options.resident_bytes:
             self._set_aside(job)
+
+    def retry_dead(self, job: Job) -> None:
+        """Have a dead job run anew, under the handle that it had."""
+        del self.dead[job.handle]
+        job.function = self.functions.setdefault(job.function.name, job.function)  # it may have been dropped
+        job.retries = 0
+        if job.row:
+            self._amend(job, 0)
+        self._index(job)
+        self._enqueue(job)
+
+    def drop_dead(self, job: Job) -> None:
+        """Forget a dead job."""
+        del self.dead[job.handle]
+        if job.row:
+            self._strike(job)
+        if job.data is None:
+            self._on_disk -= 1
+        else:
+            self._payload_bytes -= len(job.data)
 
     def persisted(self, numbers: Iterable[int], now: float) -> list[Effect]:
         """These changes are durable."""
@@ -115,7 +145,7 @@ class Keeping(State):
                 if job in self._assigning:
                     again.append(row)
                     self._loads[row] = job
-            elif job.data is None and job.handle in self.jobs:
+            elif job.data is None and (job.handle in self.jobs or job.handle in self.dead):
                 job.data = data
                 self._payload_bytes += len(data)
                 self._on_disk -= 1

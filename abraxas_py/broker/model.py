@@ -24,6 +24,7 @@ from enum import Enum, Flag, auto
 from itertools import islice
 from math import inf
 
+from abraxas_py.broker.policy import Policy
 from abraxas_py.broker.schedule import Schedule
 from abraxas_py.broker.timers import Timer
 from abraxas_py.protocol.packets import Priority
@@ -63,6 +64,7 @@ class Options:
     max_functions: int = 100_000  # they stay until they are dropped, so somebody could fill the memory with names
     max_payload_bytes: int = 512 * 1024 * 1024  # of all jobs together; beyond it submissions are refused
     resident_bytes: int = 64 * 1024 * 1024  # beyond it, payloads that the journal has are not held in memory too
+    policies: tuple[Policy, ...] = ()  # what becomes of background jobs that fail: the first that fits
     reserved: tuple[bytes, ...] = ()  # beginnings of function names that only the server's own program may register
     legacy_names: bool = False  # take function names with control characters and spaces, which can forge admin tables
     verbose: str = "ERROR"  # what the admin command `verbose` answers
@@ -207,6 +209,7 @@ class Function:
         "jobs",
         "max_queued",
         "name",
+        "policy",
         "queues",
         "running",
         "sleepers",
@@ -224,6 +227,7 @@ class Function:
         self.workers = 0  # how many peers can do it
         self.sleepers: dict[Peer, None] = {}  # those of them that sleep, the longest asleep first
         self.woken = 0  # those of them with a NOOP on its way
+        self.policy: Policy | None = None  # what becomes of its background jobs that fail
         self.max_queued = (0, 0, 0)  # by Priority: submissions are refused at this total; 0: no limit
         self.jobs: dict[bytes, Job] = {}  # by key: what a submission of the same key joins
 

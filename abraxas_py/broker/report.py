@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from abraxas_py.broker.model import Function, Job, Peer
-from abraxas_py.protocol.text import ConnectionStatus, FunctionStatus, JobRow, PriorityStatus, printable, table
+from abraxas_py.protocol.text import ConnectionStatus, DeadRow, FunctionStatus, JobRow, PriorityStatus, printable, table
 from abraxas_py.protocol.wire import Line
 
-__all__ = ["jobs", "priority_status", "status", "uniques", "workers"]
+__all__ = ["dead", "jobs", "priority_status", "status", "uniques", "workers"]
 
 
 def status(functions: Iterable[Function]) -> Line:
@@ -46,6 +46,13 @@ def jobs(jobs: Iterable[Job]) -> Line:
     return table(
         JobRow(job.handle, job.retries, not job.clients and not job.is_background, job.is_background).format()
         for job in jobs
+    )
+
+
+def dead(jobs: Iterable[Job]) -> Line:
+    """The jobs that failed for good, with how often they were tried again."""
+    return table(
+        DeadRow(job.handle, printable(job.function.name), job.retries, printable(job.unique)).format() for job in jobs
     )
 
 

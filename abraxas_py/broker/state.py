@@ -32,6 +32,11 @@ Keeping
     for the three changes of a row; what follows from the journal's reports stands in `keeping.py`, and how replies keep
     their order meanwhile in `backlog.py`.
 
+Failing
+    With a `Policy` for its function, a background job that fails or whose worker is lost is DELAYED and tried again
+    (`_postpone`); its clients wait on. After the last try it is dead: they are told, nobody can join it, GET_STATUS
+    does not know it, and it stays in `dead` until an administrator has it run anew or dropped.
+
 Late reports
     Only the worker that holds a job may report on it (B3); anybody else gets ERROR. Pardoned, without an answer, are
     the reports of a worker from which a job was *taken* (timed out, cancelled), and a WORK_FAIL after its own
@@ -42,7 +47,7 @@ Late reports
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from math import inf
 
@@ -65,6 +70,7 @@ from abraxas_py.broker.model import (
     Peer,
     Queue,
 )
+from abraxas_py.broker.policy import Policy
 from abraxas_py.broker.schedule import Schedule, next_due, text
 from abraxas_py.broker.timers import Timers
 from abraxas_py.errors import RemoteProtocolError
@@ -115,6 +121,7 @@ class State:
         self.functions: dict[bytes, Function] = {}
         self.jobs: dict[bytes, Job] = {}  # by handle
         self.peers: dict[int, Peer] = {}
+        self.dead: dict[bytes, Job] = {}  # by handle: what failed for good under a policy, the oldest first
         self._handle_prefix = handle_prefix
         self._submitted = 0  # how many handles there ever were
         self._payload_bytes = 0  # of all jobs together
@@ -235,6 +242,7 @@ class State:
 
     def _add_function(self, name: bytes) -> Function:
         function = self.functions[name] = Function(name)
+        function.policy = next((policy for policy in self.options.policies if policy.fits(name)), None)
         return function
 
     def drop(self, function: Function) -> bool:
@@ -523,15 +531,18 @@ class State:
         else:
             self._effects.append(_new(Send, (packet, tuple(clients))))
 
-    def _keep_end(self, job: Job, now: float) -> None:
+    def _keep_end(self, job: Job, now: float, *, is_dead: bool = False) -> None:
         """Have it kept that a run of a kept job is over."""
         if job.worker is not None:
             job.worker.last_end = job.handle
-        if job.schedule is None:
+        if job.schedule is None and not is_dead:
             self._strike(job)
         else:
-            job.retries = 0
-            number = self._amend(job, next_due(job.schedule, now))
+            due_at = 0.0
+            if job.schedule is not None:
+                job.retries = 0
+                due_at = next_due(job.schedule, now)
+            number = self._amend(job, due_at, is_dead=is_dead)
             self._removing.pop(job.handle, None)
             self._removing[job.handle] = number
             self._unsettled[number] = job
@@ -612,11 +623,47 @@ class State:
         self._forget(job)
 
     def fail(self, job: Job, now: float) -> None:
-        """End a job with WORK_FAIL to those who wait for it."""
+        """Try a job again, or end it with WORK_FAIL to those who wait for it."""
+        if not self._postpone(job, now):
+            self._give_up(job, ((Packet(Type.WORK_FAIL, job.handle), job.clients),), now)
+
+    def _give_up(self, job: Job, farewells: Iterable[tuple[Packet, Sequence[int]]], now: float) -> None:
+        """End a failed run of a job for good."""
+        is_dead = _policy(job) is not None
         if job.row:
-            self._keep_end(job, now)
-        self._tell(job, Packet(Type.WORK_FAIL, job.handle), job.clients)
-        self._end(job, now)
+            self._keep_end(job, now, is_dead=is_dead)
+        for packet, clients in farewells:
+            self._tell(job, packet, clients)
+        if is_dead:
+            self._bury(job)
+        else:
+            self._end(job, now)
+
+    def _postpone(self, job: Job, now: float) -> bool:
+        """Have a failed job tried again later; False where it has been tried often enough, or has no policy."""
+        policy = _policy(job)
+        if policy is None or job.retries >= policy.retries:
+            return False
+        if job.state is RUNNING:
+            self._release(job)
+        job.retries += 1
+        job.numerator = job.denominator = b"0"
+        due_at = now + policy.delay(job.retries)
+        if job.row:
+            self._amend(job, due_at)
+        self._delay(job, due_at)
+        return True
+
+    def _bury(self, job: Job) -> None:
+        """Put a job on the dead list, its row with it."""
+        row, job.row = job.row, 0
+        self._forget(job)
+        job.row = row
+        self.dead[job.handle] = job
+        if job.data is None:
+            self._on_disk += 1
+        else:
+            self._payload_bytes += len(job.data)
 
     def complete(self, job: Job, packet: Packet, now: float) -> None:
         """End a job with its result: the packet of its worker."""
@@ -631,12 +678,9 @@ class State:
         _pardon(job.worker, job.handle, everything=False)
         told = tuple(client for client in job.clients if self.peers[client].wants_exceptions)
         others = tuple(client for client in job.clients if not self.peers[client].wants_exceptions)
-        if job.row:
-            self._keep_end(job, now)
-        self._tell(job, packet, told)
-        # The bare handle: libgearman ignores, and Perl dies of, the NUL that gearmand leaves behind it (G12).
-        self._tell(job, Packet(Type.WORK_FAIL, job.handle), others)
-        self._end(job, now)
+        if not self._postpone(job, now):
+            # The bare handle: libgearman ignores, and Perl dies of, the NUL that gearmand leaves behind it (G12).
+            self._give_up(job, ((packet, told), (Packet(Type.WORK_FAIL, job.handle), others)), now)
 
     def _end(self, job: Job, now: float) -> None:
         """A run of a job is over, and its clients know; a recurring one waits for its next time."""
@@ -665,12 +709,16 @@ class State:
     def _lose(self, job: Job, now: float) -> None:
         """A worker did not do it: another one shall, unless nobody waits for it or it has been tried often enough."""
         self._release(job)
-        job.retries += 1
         job.numerator = job.denominator = b"0"
         if not job.clients and not job.is_background:
             self._forget(job)
-        elif 0 < self.options.job_retries <= job.retries:
-            self.fail(job, now)
+            return
+        if self._postpone(job, now):
+            return
+        is_dead = _policy(job) is not None
+        job.retries += not is_dead
+        if is_dead or 0 < self.options.job_retries <= job.retries:
+            self._give_up(job, ((Packet(Type.WORK_FAIL, job.handle), job.clients),), now)
         else:
             if job.row:
                 self._amend(job, 0)
@@ -723,6 +771,10 @@ class State:
         """The job of a unique. The packet names no function, so of several the first known function's answers (G8)."""
         candidates = (function.jobs.get(unique) for function in self.functions.values()) if unique else ()
         return next(filter(None, candidates), None) or self._abandoned.get(unique)
+
+
+def _policy(job: Job) -> Policy | None:
+    return job.function.policy if job.is_background and job.schedule is None else None
 
 
 def coalescing_key(unique: bytes, data: bytes) -> bytes:

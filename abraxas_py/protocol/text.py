@@ -18,6 +18,7 @@ __all__ = [
     "END",
     "OK",
     "ConnectionStatus",
+    "DeadRow",
     "FunctionStatus",
     "JobRow",
     "PriorityStatus",
@@ -108,6 +109,25 @@ class JobRow(NamedTuple):
     def parse(cls, line: bytes) -> JobRow:
         handle, retries, is_ignored, is_queued = _cells(line, 4)
         return cls(handle, int(retries), is_ignored != b"0", is_queued != b"0")
+
+
+class DeadRow(NamedTuple):
+    """A row of `dead list`: a job that failed for good, and how often it was tried again."""
+
+    handle: bytes
+    function: bytes
+    retries: int
+    unique: bytes
+
+    def format(self) -> bytes:
+        return b"%b\t%b\t%d\t%b" % self
+
+    @classmethod
+    def parse(cls, line: bytes) -> DeadRow:
+        cells = line.split(b"\t")
+        if len(cells) != 4 or not cells[2].isdigit():
+            raise RemoteProtocolError("INVALID_PACKET", f"not a row of dead list: {line!r}")
+        return cls(cells[0], cells[1], int(cells[2]), cells[3])
 
 
 def _cells(line: bytes, count: int) -> list[bytes]:
