@@ -193,6 +193,7 @@ async def storm(
         took = time.monotonic() - began
         helpers.cancel_scope.cancel()
     acknowledged.close()
+    (folder / "faults").write_text("".join(f"{fault}\n" for fault in weather.faults))
     is_full = seconds == inf
     verdict = judge(
         it.server, it.database, acknowledged.jobs, load.watched, it.ledger, weather.faults, it.pids, is_full

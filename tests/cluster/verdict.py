@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ __all__ = ["Verdict", "judge", "watch_terminal_rows"]
 
 ADOPTION_LONGEST = 40.0  # s from a core's death to the adoption of its jobs
 SHARE_LEAST = 0.2  # of the attempts, for each core
-LEASE = 30.0  # s; a core that is stopped for less is not dead
+LEASE, BEAT = 30.0, 5.0  # s; a core that is stopped for less than both is not declared dead
+STARTING = 10.0  # s that a core takes to start on a machine that is busy
+CORES = 3
 EXPLAINED = ("went missing", "errored")  # by a poison pill, or by a job before it
 
 CHANGES = """
@@ -37,6 +40,14 @@ THEN INSERT INTO storm_changes VALUES (OLD.id, OLD.status, NEW.status); END IF
 def watch_terminal_rows(server: MariaDb, database: str) -> None:
     server.sql(CHANGES, database)
     server.sql(TRIGGER, database)
+
+
+@attrs.frozen
+class Core:
+    """One life of a program, as a core."""
+
+    pid: int
+    began: float
 
 
 @attrs.define
@@ -132,12 +143,12 @@ def _judge_cores(
     is_full: bool,
 ) -> None:
     cores = {
-        id: (programs.get(int(name.rpartition(":")[2]), "?"), int(name.rpartition(":")[2]), began / 1e6)
+        id: Core(int(name.rpartition(":")[2]), began / 1e6)
         for id, name, began in server.sql("SELECT core_id, name, began_at FROM gearbox_cores", database)
     }
     shares: Counter[str] = Counter()
     for owner, attempts in server.sql("SELECT owner, COUNT(*) FROM gearbox_attempts GROUP BY owner", database):
-        shares[cores[owner][0] if owner in cores else "?"] += attempts
+        shares[programs.get(cores[owner].pid, "?") if owner in cores else "?"] += attempts
     total = sum(shares.values())
     verdict.figures["attempts"] = total
     verdict.figures["share of the cores"] = {name: f"{n / total:.0%}" for name, n in sorted(shares.items())}
@@ -145,32 +156,47 @@ def _judge_cores(
         low = {name: n for name, n in shares.items() if n < SHARE_LEAST * total}
         verdict.expect(not low and len(shares) >= 3, f"cores with too little work: {dict(shares)}")
 
-    adoptions: defaultdict[str, list[float]] = defaultdict(list)
-    for why, at in server.sql("SELECT why, at FROM gearbox_events WHERE why LIKE 'adopted from core %'", database):
-        adoptions[why.rpartition(" ")[2]].append(at / 1e6)
-    delays = []
-    for id, ats in adoptions.items():
-        _, pid, began = cores.get(id, ("?", 0, 0.0))
-        ends = [fault.at for fault in faults if fault.pid == pid and fault.at >= began and _is_end(fault)]
-        for at in ats:
-            before = [end for end in ends if end <= at]
-            if before:
-                delays.append(at - before[0] - _without_database(faults, before[0], at))
-    verdict.figures["jobs adopted"] = sum(map(len, adoptions.values()))
-    verdict.figures["cores that were replaced"] = len(adoptions)
+    adoptions = [
+        (why.rpartition(" ")[2], at / 1e6)
+        for why, at in server.sql("SELECT why, at FROM gearbox_events WHERE why LIKE 'adopted from core %'", database)
+    ]
+    delays, unwitnessed = [], []
+    for id, at in adoptions:
+        death = _death(id, at, cores, faults)
+        if death is not None:
+            delay = at - death.at - _without_database(faults, death.at, at)
+            (delays if _was_witnessed(death, at, faults) else unwitnessed).append(delay)
+    verdict.figures["jobs adopted"] = len(adoptions)
+    verdict.figures["cores that were replaced"] = len({id for id, _ in adoptions})
+    if unwitnessed:
+        verdict.figures["adoption, longest, where no core lived through the lease"] = f"{max(unwitnessed):.1f} s"
     if delays:
         verdict.figures["adoption, longest"] = f"{max(delays):.1f} s"
         verdict.expect(max(delays) <= ADOPTION_LONGEST, f"adoption took {max(delays):.1f} s")
+
+
+def _death(id: str, adopted_at: float, cores: Mapping[str, Core], faults: Sequence[Fault]) -> Fault | None:
+    """What ended a core whose job was adopted then; a program that was declared dead goes on as another core."""
+    if id not in cores:
+        return None
+    core = cores[id]
+    next_began = min(
+        (one.began for one in cores.values() if one.pid == core.pid and one.began > core.began), default=inf
+    )
+    ends = [one for one in faults if one.pid == core.pid and core.began <= one.at < min(next_began, adopted_at)]
+    return next((one for one in reversed(ends) if not one.is_stop or one.seconds > LEASE - BEAT), None)
+
+
+def _was_witnessed(death: Fault, adopted_at: float, faults: Sequence[Fault]) -> bool:
+    """Whether another core went through all of it unharmed: one that starts later begins to count anew."""
+    harmed = {one.name for one in faults if one.at < adopted_at and one.at + one.seconds + STARTING > death.at}
+    return len({name for name in harmed | {death.name} if name.startswith("core")}) < CORES
 
 
 def _without_database(faults: Sequence[Fault], since: float, until: float) -> float:
     """How long nobody could have adopted anything."""
     outages = [(fault.at, fault.at + fault.seconds) for fault in faults if fault.name.startswith("mariadb")]
     return sum(max(min(end, until) - max(begin, since), 0.0) for begin, end in outages)
-
-
-def _is_end(fault: Fault) -> bool:
-    return not fault.is_stop or fault.seconds > LEASE
 
 
 def lines(verdict: Verdict) -> Collection[str]:
