@@ -1,4 +1,4 @@
-"""The documentation is whole: links lead somewhere, and the reference has every command, method and code.
+"""The documentation is whole: links lead somewhere, and the reference has every command, variable, method and code.
 
 `GEARBOX_TEST_REWRITE=1 pytest tests/test_docs.py` writes the manuals anew into the reference.
 """
@@ -21,6 +21,8 @@ REFERENCE = ROOT / "docs" / "reference.md"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
 COMMANDS = ("g-core", "g-client", "g-worker", "g-multiworker", "abraxas")
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#([^)\s]+))?\)|\]\(#([^)\s]+)\)")
+VARIABLE = re.compile(r"\b(?:GEARBOX|MYSQL|GEARMAN|DB_TABLE)_[A-Z_]+\b")
+NOT_SET_BY_PEOPLE = {"GEARBOX_JOB_ID", "GEARBOX_ATTEMPT", "GEARBOX_METHOD", "GEARBOX_PROGRESS", "GEARBOX_INPUTS"}
 
 
 def manual(command: str) -> str:
@@ -63,6 +65,14 @@ def test_the_reference_has_the_manual(command: str) -> None:
         REFERENCE.write_text(before + begin + manual(command) + end + after)
     else:
         assert shown == manual(command), f"{REFERENCE.name} is old: set GEARBOX_TEST_REWRITE=1"
+
+
+def test_the_reference_has_every_variable() -> None:
+    sources = [*(ROOT / "gearbox").glob("**/*.py"), *(ROOT / "abraxas_py").glob("**/*.py")]
+    named = {name for source in sources for name in VARIABLE.findall(source.read_text())}
+    table = set(re.findall(r"^\| `([A-Z_]+)`", REFERENCE.read_text(), re.MULTILINE))
+    assert named - NOT_SET_BY_PEOPLE <= table
+    assert {name for name in table if VARIABLE.fullmatch(name)} <= named
 
 
 def test_the_protocol_page_has_every_method_and_code() -> None:
