@@ -25,8 +25,9 @@ REFERENCE = "gearmand"
 
 _GEAR = "import sys, gear; gear.Server(int(sys.argv[1]), host='127.0.0.1')\nimport threading; threading.Event().wait()"
 _PERL = (
-    "use Gearman::Server; use Danga::Socket; $SIG{PIPE} = 'IGNORE'; my $s = Gearman::Server->new;"
-    " $s->create_listening_sock($ARGV[0], local_addr => '127.0.0.1'); Danga::Socket->EventLoop();"
+    "use IO::Socket::INET; use Gearman::Server; use Gearman::Util; use Danga::Socket; $SIG{PIPE} = 'IGNORE';"
+    " my $s = Gearman::Server->new; $s->create_listening_sock($ARGV[0], local_addr => '127.0.0.1');"
+    " Danga::Socket->EventLoop();"
 )
 _NODE = "require('abraxas').Server.listen({host: '127.0.0.1', port: +process.argv[1]})"
 
@@ -84,7 +85,7 @@ def _gearmand() -> Iterator[Broker]:
 
 def _perl() -> Iterator[Broker]:
     if _works("perl", "-MGearman::Server", "-e1"):
-        yield Broker("Perl Gearman::Server", lambda port: ["perl", "-e", _PERL, str(port)], slowness=2)
+        yield Broker("Perl Gearman::Server", lambda port: ["perl", "-e", _PERL, str(port)], slowness=50)
 
 
 def _gear() -> Iterator[Broker]:

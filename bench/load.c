@@ -274,6 +274,7 @@ int main(int argc, char **argv)
     body = calloc(1, body_bytes);
     poll_fd = epoll_create1(0);
     pin();
+    alarm(jobs ? 240 : 20 + 2 * (unsigned)seconds);     /* a server that stops answering must not stop everything */
 
     struct peer *all[workers + clients];
     for (unsigned n = 0; n < workers + clients; n++)
