@@ -375,6 +375,18 @@ def test_imports_keep_to_the_layers(package: str, file: str) -> None:
             assert is_allowed, f"{package}/{file}.py may not import {module}"
 
 
+@pytest.mark.parametrize(("package", "file"), files())
+def test_nothing_but_json_is_deserialised(package: str, file: str) -> None:
+    """What makes objects, or runs code, of bytes that somebody sent has no place here."""
+    assert not imports_of(package, file) & {"dill", "jsonpickle", "marshal", "pickle", "shelve", "yaml"}
+    calls = {
+        node.func.id
+        for node in ast.walk(ast.parse((ROOT / package / f"{file}.py").read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    assert not calls & {"eval", "exec"}
+
+
 def test_the_table_names_no_file_that_is_gone() -> None:
     there = set(files())
     for package, table in PACKAGES.items():

@@ -81,3 +81,14 @@ def test_the_protocol_page_has_every_method_and_code() -> None:
     assert {str(int(code)) for code in Code} <= codes
     names = {name.rpartition("::")[2] for name in METHODS}
     assert {name for name in names if not re.search(rf"`{name}`", text)} == set()
+
+
+def test_the_tests_that_pages_name_are_there() -> None:
+    named = {name for page in PAGES for name in re.findall(r"`(test_\w+)`", page.read_text())}
+    there = {
+        name
+        for path in (ROOT / "tests").glob("**/test_*.py")
+        for name in re.findall(r"^(?:async )?def (test_\w+)", path.read_text(), re.MULTILINE)
+    }
+    assert named
+    assert named <= there

@@ -70,9 +70,8 @@ async def chain(load: Load) -> None:
 
 
 async def pool(load: Load) -> None:
-    target = await load.queue("noop", after_date=(time.time() + 1) * 1000)
-    for _ in range(4):
-        await load.queue("slow", before_id=target)
+    members = [{"name": "soak::slow", "before_ref": "target"} for _ in range(4)]
+    load.acknowledged += await load.gearbox.queue_many([*members, {"name": "soak::noop", "ref": "target"}])  # type: ignore[list-item]
 
 
 async def twin(load: Load) -> None:

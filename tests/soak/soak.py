@@ -22,8 +22,8 @@ from gearbox.job import TERMINAL
 __all__ = ["Limits", "Outcome", "soak"]
 
 WARM_UP = 0.25  # of the time: caches fill
-END_TIMEOUT = 60.0  # s for all jobs to end
-PAGE = 1000  # ids asked for at once
+END_TIMEOUT = 120.0  # s for all jobs to end, and to be asked for
+PAGE = 500  # ids asked for at once
 
 
 @attrs.frozen
@@ -83,15 +83,15 @@ async def soak(minutes: float, rate: float, limits: Limits) -> Outcome:
 async def _unfinished(under: load.Load) -> int:
     """How many acknowledged jobs did not end."""
     ends = {status.value for status in TERMINAL}
-    left = under.acknowledged
+    left = list(under.acknowledged)
     with trio.move_on_after(END_TIMEOUT):
         while left:
-            rows = []
-            for at in range(0, len(left), PAGE):
-                rows += await under.gearbox.status(left[at : at + PAGE])
+            page, left = left[:PAGE], left[PAGE:]
+            rows = await under.gearbox.status(page)
             ended = {row["id"] for row in rows if row["status"] in ends}
-            left = [id for id in left if id not in ended]
-            await trio.sleep(0.5)
+            left += [id for id in page if id not in ended]
+            if not ended:
+                await trio.sleep(0.2)
     return len(left)
 
 
