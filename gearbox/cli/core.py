@@ -11,18 +11,17 @@ from typing import NoReturn
 import structlog
 import trio
 
-from abraxas_py import AbraxasError, ConnectionLost, open_admin
+from abraxas_py import AbraxasError
 from abraxas_py.errors import JournalBroken, JournalError
 from abraxas_py.nursery import open_nursery
-from abraxas_py.transport import listen, parse_endpoint
 from gearbox import daemon
 from gearbox.cli import ExitCode, read_command_line, run_tool
 from gearbox.cli.debug import configure_logging
+from gearbox.cli.doctor import examine
 from gearbox.daemon import Running
 from gearbox.demo import demonstrate
 from gearbox.errors import ConfigError, StoreBroken, StoreError
 from gearbox.settings import Settings
-from gearbox.store import open_store
 
 __all__ = ["main", "run"]
 
@@ -38,7 +37,8 @@ Usage:
 
 Options:
   --demo     serve, start two workers, and show a few real jobs being done
-  --check    verify settings, database and Gearman, and exit
+  --check    verify settings, database, clock, disk, permissions, Gearman and
+             dashboard, say what to do, and exit
   --help     Show help
   --version  Show version number
 
@@ -141,28 +141,8 @@ async def _ending(signals: AsyncIterator[int]) -> int:
 
 
 async def _check(settings: Settings) -> int:
-    """A line for each thing that must work, with what to do where it does not."""
-    code = ExitCode.OK
-    try:
-        open_store(settings.place).close()
-        print(f"ok    database {settings.database}")
-    except StoreError as error:
-        print(f"fail  {error}")
-        code = ExitCode.CONFIG
-    for address in settings.listen if settings.is_embedded else ():
-        try:
-            for socket, bound in listen(parse_endpoint(address)):
-                socket.close()
-                print(f"ok    {bound} is free to listen on")
-        except AbraxasError as error:
-            print(f"fail  {error}")
-            code = ExitCode.UNAVAILABLE
-    for address in settings.servers:
-        try:
-            with trio.fail_after(5):
-                async with open_admin(address) as admin:
-                    print(f"ok    Gearman server {address}, version {await admin.version()}")
-        except (ConnectionLost, AbraxasError, trio.TooSlowError) as error:
-            print(f"fail  Gearman server {address}: {error or 'no answer within 5 s'}")
-            code = ExitCode.UNAVAILABLE
-    return code
+    """A line for each thing that must work; the code of the first that does not."""
+    findings = await examine(settings, os.environ)
+    for finding in findings:
+        print(finding)
+    return next((finding.code for finding in findings if finding.code), ExitCode.OK)

@@ -1,0 +1,172 @@
+"""`g-core --check`: what must work is tried, one line each, with what to do where it does not.
+
+Nothing is served and no job is touched. A `warn` is no reason not to start.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import resource
+import shutil
+import stat
+import time
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
+import attrs
+import trio
+
+from abraxas_py import AbraxasError, ConnectionLost, open_admin
+from abraxas_py.transport import listen, parse_endpoint
+from gearbox.cli import ExitCode
+from gearbox.errors import StoreError
+from gearbox.rules.query import Query
+from gearbox.settings import Settings
+from gearbox.steps import views
+from gearbox.store import Moment, Store, open_store
+
+__all__ = ["Finding", "examine"]
+
+ROOM_LEAST, ROOM_WANTED = 64 << 20, 1 << 30  # bytes free on the disk of the database
+FILES_WANTED = 4096  # open files: each worker and client is one
+CLOCK_AHEAD = 5.0  # s that the newest row may be ahead of the clock
+CLOCK_EARLIEST = 1_700_000_000  # Unix seconds; before this was written
+ANSWER_TIMEOUT = 5.0  # s
+WEB_MODULES = ("hypercorn", "starlette", "jinja2", "prometheus_client")
+
+
+@attrs.frozen
+class Finding:
+    """One line: how it is (`ok`, `warn` or `fail`), and with what code to exit for it."""
+
+    level: str
+    text: str
+    code: ExitCode = ExitCode.OK
+
+    def __str__(self) -> str:
+        return f"{self.level:<5} {self.text}"
+
+
+def _fail(text: str, code: ExitCode) -> Finding:
+    return Finding("fail", text, code)
+
+
+async def examine(settings: Settings, environment: Mapping[str, str]) -> list[Finding]:
+    """All findings, in the order in which they matter."""
+    names = [name for name in environment if name.startswith(("GEARBOX_", "GEARMAN_", "MYSQL_")) and environment[name]]
+    found = [Finding("ok", f"settings: {', '.join(sorted(names)) or 'none, all defaults'}")]
+    found += _database(settings)
+    if isinstance(settings.database, Path):
+        found += _file(settings.database)
+    found += _gearman_of_its_own(settings) if settings.is_embedded else [await _server(one) for one in settings.servers]
+    found += _dashboard(settings)
+    found.append(_limits())
+    return found
+
+
+def _database(settings: Settings) -> Iterator[Finding]:
+    now = time.time()
+    try:
+        store = open_store(settings.place)
+    except StoreError as error:
+        yield _fail(str(error), ExitCode.CONFIG)
+        yield _clock(now, 0.0)
+        return
+    try:
+        newest = _newest(store, now)
+    except StoreError as error:
+        yield _fail(str(error), ExitCode.CONFIG)
+        return
+    finally:
+        store.close()
+    yield Finding("ok", f"database {settings.database}")
+    yield _clock(now, newest)
+
+
+def _newest(store: Store, now: float) -> float:
+    """When the last job was queued; 0 if there is none."""
+    step = partial(views.search, Query(), None, 1)
+    (outcome,) = store.run_batch([step], Moment(now, "check", 0.0, None)).outcomes
+    if isinstance(outcome, Exception):
+        raise StoreError(f"the database cannot be read: {outcome}")
+    jobs = outcome.value.jobs
+    return float(jobs[0].created) if jobs else 0.0
+
+
+def _clock(now: float, newest: float) -> Finding:
+    told = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now))
+    if now < CLOCK_EARLIEST:
+        return _fail(f"clock: it is not {told}; set it (timedatectl set-ntp true)", ExitCode.CONFIG)
+    if newest > now + CLOCK_AHEAD:
+        ahead = newest - now
+        return Finding("warn", f"clock: {told}, but a job was queued {ahead:.0f} s later than that; was it set back?")
+    return Finding("ok", f"clock {told}")
+
+
+def _file(path: Path) -> Iterator[Finding]:
+    folder = next((parent for parent in path.parents if parent.exists()), Path("/"))
+    free = shutil.disk_usage(folder).free
+    room = f"disk: {free / (1 << 20):,.0f} MiB free in {folder}"
+    if free < ROOM_LEAST:
+        yield _fail(f"{room}; make room, or name another file (GEARBOX_DATABASE)", ExitCode.CONFIG)
+    elif free < ROOM_WANTED:
+        yield Finding("warn", f"{room}, less than 1 GiB; GEARBOX_RETENTION deletes old jobs")
+    else:
+        yield Finding("ok", room)
+    if not path.exists():
+        return
+    mode = stat.S_IMODE(path.stat().st_mode)
+    is_reachable = bool(stat.S_IMODE(path.parent.stat().st_mode) & stat.S_IXOTH)
+    if mode & stat.S_IRWXO and is_reachable:
+        yield Finding("warn", f"permissions: everybody here may read jobs in {path}; chmod o= {path}")
+    else:
+        yield Finding("ok", f"permissions of {path}: {mode:o}")
+
+
+def _gearman_of_its_own(settings: Settings) -> Iterator[Finding]:
+    for address in settings.listen:
+        try:
+            for socket, bound in listen(parse_endpoint(address)):
+                socket.close()
+                yield Finding("ok", f"Gearman: {bound} is free to listen on")
+        except AbraxasError as error:
+            yield _fail(str(error), ExitCode.UNAVAILABLE)
+
+
+async def _server(address: str) -> Finding:
+    try:
+        with trio.fail_after(ANSWER_TIMEOUT):
+            async with open_admin(address) as admin:
+                return Finding("ok", f"Gearman server {address}, version {await admin.version()}")
+    except (ConnectionLost, AbraxasError, trio.TooSlowError) as error:
+        text = str(error) or f"no answer within {ANSWER_TIMEOUT:.0f} s"
+        return _fail(f"Gearman server {address}: {text}; start it, or change GEARMAN_SERVER", ExitCode.UNAVAILABLE)
+
+
+def _dashboard(settings: Settings) -> Iterator[Finding]:
+    http = settings.http
+    if http is None:
+        yield Finding("ok", "dashboard: off")
+        return
+    missing = [name for name in WEB_MODULES if importlib.util.find_spec(name) is None]
+    if missing:
+        yield Finding("warn", f"dashboard: {', '.join(missing)} missing; pip install 'abraxas-gearbox[web]'")
+        return
+    address = http.address
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    try:
+        for socket, bound in listen(parse_endpoint(f"tcp://{host}:{address.port}")):
+            socket.close()
+            yield Finding("ok", f"dashboard: {bound} is free to listen on")
+    except AbraxasError as error:
+        text = f"dashboard: {error} (GEARBOX_HTTP)"
+        yield Finding("warn", text) if http.is_default else _fail(text, ExitCode.UNAVAILABLE)
+
+
+def _limits() -> Finding:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < FILES_WANTED:
+        return Finding("warn", f"open files: {soft}, one for each connection; ulimit -n {min(hard, 65536)}")
+    return Finding("ok", f"open files: up to {soft}, process {os.getpid()}")

@@ -1,0 +1,94 @@
+"""What `g-core --check` finds, each fault with what to do."""
+
+from __future__ import annotations
+
+import socket
+import time
+from pathlib import Path
+
+import pytest
+import trio
+
+from gearbox.cli import ExitCode, doctor
+from gearbox.cli.doctor import Finding, examine
+from gearbox.settings import Settings
+
+
+def findings(path: Path, **environment: str) -> list[Finding]:
+    given = {"GEARBOX_DATABASE": str(path), "GEARBOX_LISTEN": "127.0.0.1:0", "GEARBOX_HTTP": "off", **environment}
+    given = {name: value for name, value in given.items() if value}
+    return trio.run(examine, Settings.from_environment(given), given)
+
+
+def about(found: list[Finding], word: str) -> Finding:
+    (one,) = [finding for finding in found if word in finding.text]
+    return one
+
+
+def test_all_is_well(tmp_path: Path) -> None:
+    found = findings(tmp_path / "jobs.db")
+    assert [finding for finding in found if finding.level == "fail"] == []
+    assert about(found, "settings").text == "settings: GEARBOX_DATABASE, GEARBOX_HTTP, GEARBOX_LISTEN"
+    assert about(found, "database /").level == "ok"
+
+
+def test_a_database_that_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.db"
+    path.write_bytes(b"this is no database " * 100)
+    one = about(findings(path), "not a database")
+    assert (one.level, one.code) == ("fail", ExitCode.CONFIG)
+
+
+def test_a_disk_that_is_nearly_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "ROOM_WANTED", 1 << 60)
+    assert about(findings(tmp_path / "jobs.db"), "disk:").level == "warn"
+    monkeypatch.setattr(doctor, "ROOM_LEAST", 1 << 60)
+    one = about(findings(tmp_path / "jobs.db"), "disk:")
+    assert (one.level, "make room" in one.text) == ("fail", True)
+
+
+@pytest.mark.parametrize(("mode", "level"), [(0o600, "ok"), (0o644, "warn")])
+def test_jobs_that_everybody_may_read(tmp_path: Path, mode: int, level: str) -> None:
+    path = tmp_path / "jobs.db"
+    findings(path)
+    tmp_path.chmod(0o755)
+    path.chmod(mode)
+    assert about(findings(path), "permissions").level == level
+
+
+def test_a_clock_that_was_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.time()
+    assert doctor._clock(now, now + 1).level == "ok"
+    assert "was it set back" in doctor._clock(now, now + 3600).text
+    assert doctor._clock(86400.0, 0.0).level == "fail"
+
+
+def test_addresses_that_are_taken(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        one = about(findings(tmp_path / "jobs.db", GEARBOX_LISTEN=address), address)
+        assert (one.level, one.code) == ("fail", ExitCode.UNAVAILABLE)
+        one = about(findings(tmp_path / "jobs.db", GEARBOX_HTTP=address), "dashboard:")
+        assert (one.level, "GEARBOX_HTTP" in one.text) == ("fail", True)
+
+
+def test_a_gearman_server_that_is_not_there(tmp_path: Path) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # and does not listen
+        address = f"127.0.0.1:{closed.getsockname()[1]}"
+        found = findings(tmp_path / "jobs.db", GEARMAN_SERVER=address, GEARBOX_LISTEN="")
+        one = about(found, "Gearman server")
+        assert (one.level, one.code, "GEARMAN_SERVER" in one.text) == ("fail", ExitCode.UNAVAILABLE, True)
+
+
+def test_too_few_open_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "FILES_WANTED", 1 << 60)
+    assert "ulimit -n" in doctor._limits().text
+
+
+def test_a_dashboard_without_its_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "WEB_MODULES", ("no_such_module",))
+    one = about(findings(tmp_path / "jobs.db", GEARBOX_HTTP="127.0.0.1:0"), "dashboard:")
+    assert (one.level, "pip install" in one.text) == ("warn", True)
