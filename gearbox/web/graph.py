@@ -10,7 +10,7 @@ Colours come from the style sheet by `data-status`, which the live script change
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from math import ceil, sqrt
 from typing import Any
@@ -22,11 +22,12 @@ __all__ = ["Layout", "layout", "svg", "tally"]
 
 ORDERING = ("after", "before", "retry")  # kinds of edges along which columns are counted
 NODE_WIDTH, NODE_HEIGHT = 196, 46
-CELL_WIDTH, CELL_HEIGHT, CELL_GAP = 64, 20, 4
+CELL_HEIGHT, CELL_GAP = 20, 4
+DIGIT_WIDTH = 7  # px of a digit in a cell
 HEADER = 24  # px above the cells of a block
 GAP_X, GAP_Y, MARGIN = 64, 14, 16
 ALIKE = 6  # as many like jobs are drawn one by one
-ASPECT = 1.5  # width to height of a block, about
+ASPECT = 1.3  # width to height of a block, about
 NAME_SHOWN = 24
 SWEEPS = 4
 
@@ -122,10 +123,14 @@ def _boxes(graph: Mapping[str, Any], ranks: Mapping[int, int]) -> list[Box]:
 
 
 def _block(ids: list[int], rank: int) -> Box:
-    cell, line = CELL_WIDTH + CELL_GAP, CELL_HEIGHT + CELL_GAP
+    cell, line = _cell_width(ids) + CELL_GAP, CELL_HEIGHT + CELL_GAP
     columns = max(ceil(sqrt(len(ids) * ASPECT * line / cell)), 3)
     rows = ceil(len(ids) / columns)
     return Box(ids, rank, 0, 0, columns * cell + CELL_GAP + 8, rows * line + HEADER + 8, columns)
+
+
+def _cell_width(ids: Sequence[int]) -> int:
+    return len(str(max(ids))) * DIGIT_WIDTH + 16
 
 
 def _arrange(boxes: Sequence[Box], edges: Sequence[tuple[int, int, str]], columns: Mapping[int, list[int]]) -> None:
@@ -217,23 +222,25 @@ def _drawn_node(box: Box, node: Mapping[str, Any], is_marked: bool, base: str) -
 
 
 def _drawn_block(box: Box, nodes: Mapping[int, Any], marked: int | None, base: str) -> str:
-    names = {nodes[id]["method_name"] for id in box.ids}
-    name = names.pop() if len(names) == 1 else "jobs of several methods"
+    names = Counter(nodes[id]["method_name"] for id in box.ids)
+    ((name, jobs),) = names.most_common(1)
+    title = f"{jobs} × {name}" + (f" and {len(box.ids) - jobs} of other methods" if len(names) > 1 else "")
+    width = _cell_width(box.ids)
     parts = [
         f'<g class="block"><rect class="frame" x="{box.x:.0f}" y="{box.y:.0f}" width="{box.width:.0f}" '
         f'height="{box.height:.0f}" rx="10"/>'
-        f'<text class="name" x="{box.x + 10:.0f}" y="{box.y + 18:.0f}">{len(box.ids)} × {escape(name)}</text>'
+        f'<text class="name" x="{box.x + 10:.0f}" y="{box.y + 18:.0f}">{escape(title)}</text>'
     ]
     for place, id in enumerate(box.ids):
         row, column = divmod(place, box.columns)
-        x = box.x + 6 + column * (CELL_WIDTH + CELL_GAP)
+        x = box.x + 6 + column * (width + CELL_GAP)
         y = box.y + HEADER + 4 + row * (CELL_HEIGHT + CELL_GAP)
         node = nodes[id]
         mark = ' aria-current="true"' if id == marked else ""
         parts.append(
             f'<a class="node cell" href="{base}/jobs/{id}" data-job="{id}" data-status="{node["status"]}"{mark}>'
             f"<title>job {id}, {escape(node['method_name'])}: {node['status']}</title>"
-            f'<rect x="{x:.0f}" y="{y:.0f}" width="{CELL_WIDTH}" height="{CELL_HEIGHT}" rx="4"/>'
-            f'<text x="{x + CELL_WIDTH / 2:.0f}" y="{y + 14:.0f}" text-anchor="middle">{id}</text></a>'
+            f'<rect x="{x:.0f}" y="{y:.0f}" width="{width}" height="{CELL_HEIGHT}" rx="4"/>'
+            f'<text x="{x + width / 2:.0f}" y="{y + 14:.0f}" text-anchor="middle">{id}</text></a>'
         )
     return "".join([*parts, "</g>"])

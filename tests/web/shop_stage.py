@@ -19,6 +19,7 @@ from gearbox.client import Gearbox, open_gearbox
 from gearbox.errors import RpcError
 
 BIN = Path(sys.executable).parent
+FILE = "/etc/hostname"
 LATER = "2099-01-01T00:00:00Z"
 MEMBERS = 300
 SLOW = 'for n in 20 40 60; do echo $n > "$GEARBOX_PROGRESS"; sleep 0.2; done; exec sleep 300'
@@ -100,18 +101,18 @@ class Shop:
 
     async def _fill(self) -> None:
         async with open_gearbox([self.address]) as gearbox:
-            with trio.fail_after(30):
+            with trio.fail_after(60):
                 while {"report::count", "report::slow", "report::broken"} - await _offered(gearbox):  # noqa: ASYNC110
                     await trio.sleep(0.1)
             jobs = self.jobs
-            jobs["done"] = await gearbox.queue("report::count", [str(BIN / "g-core")])
+            jobs["done"] = await gearbox.queue("report::count", [FILE])
             jobs["failed"] = await gearbox.queue("report::broken", ["ink"], max_retries=0)
             jobs["child of failed"] = await gearbox.queue("report::count", ["x"], after_id=jobs["failed"])
             jobs["nobody"] = await gearbox.queue("nobody::here", ["x"])
             jobs["later"] = await gearbox.queue("report::count", ["later"], after_date=LATER, dedupe="once")
             jobs["running"] = await gearbox.queue("report::slow")
             await gearbox.schedule("nightly", "0 3 * * *", "report::count", timezone="Europe/Berlin")
-            await gearbox.schedule("often", "*/7 * * * *", "report::count", [str(BIN / "g-core")])
+            await gearbox.schedule("often", "*/7 * * * *", "report::count", [FILE])
             await self._pool(gearbox)
             for name in ("done", "failed", "nobody"):
                 try:
@@ -122,8 +123,7 @@ class Shop:
     async def _pool(self, gearbox: Gearbox) -> None:
         """A pool of hundreds before one job, with one more after it."""
         members = [
-            {"name": "report::count", "args": [str(BIN / "g-core")], "before_ref": "sum", "after_date": LATER}
-            for _ in range(MEMBERS)
+            {"name": "report::count", "args": [FILE], "before_ref": "sum", "after_date": LATER} for _ in range(MEMBERS)
         ]
         for member in members[: MEMBERS * 2 // 3]:
             del member["after_date"]
