@@ -169,8 +169,8 @@ PREDECESSOR = [
         "K20",
         "what the database refused is forgotten",
         CORE,
-        "            if work.is_kept:\n                kept.append(work)",
-        "            if False:\n                kept.append(work)",
+        "kept = [work for work in (self._answered(work, error) for work in batch) if work.is_kept]",
+        "kept = [work for work in (self._answered(work, error) for work in batch) if False]",
     ),
     Mutant(
         "K21",
@@ -240,7 +240,7 @@ PREDECESSORS_SERVER = [
         "A6",
         "an ended job stays known",
         STATE,
-        "        del self.jobs[job.handle]\n        self._unindex(job)\n",
+        "        del self.jobs[job.handle]\n",
         "",
         tests="tests/broker",
     ),
@@ -404,6 +404,14 @@ OWN = [
         CORE,
         "            if await self._answer_ended():\n                break",
         "            if True:\n                break",
+        tests="tests/gearbox/test_core.py",
+    ),
+    Mutant(
+        "unsettled",
+        "a batch whose commit was uncertain is taken for lost",
+        CORE,
+        "        if done is None:\n            self._work.extendleft",
+        "        if True:\n            self._work.extendleft",
     ),
     Mutant(
         "unsent",
@@ -411,6 +419,7 @@ OWN = [
         CORE,
         "        await self._look_for_unsent(since, until)\n",
         "",
+        tests="tests/gearbox/test_core.py tests/gearbox/test_interleavings.py",
     ),
     Mutant(
         "unsent although sent",
