@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -16,6 +16,7 @@ from abraxas_py.nursery import open_nursery
 from gearbox import cores, methods
 from gearbox.client import NAMESPACE, Gearbox, open_gearbox
 from gearbox.core import Core
+from gearbox.daemon import _census
 from gearbox.errors import StoreError
 from gearbox.gearman import Call, Link
 from gearbox.job import Status
@@ -29,6 +30,8 @@ from tests.simulation.node import SUPERVISOR_PAUSE, Node
 from tests.simulation.plan import METHODS, RAW
 
 __all__ = ["Client", "broker", "core", "raw_worker", "worker"]
+
+Census = Callable[[], Mapping[str, int]]
 
 SLOTS = 2  # jobs of a method that a worker runs at once
 STOP_TIMEOUT = 5.0  # s that a worker has to finish when it is asked to stop
@@ -88,13 +91,15 @@ async def core(node: Node, nursery: trio.Nursery) -> None:
         await nursery.start(server.serve)
         world.network.listen("gearman", node, serve(node, nursery, server))
         servers: dict[str | None, Any] = {None: server.dial}
+        census: Census | None = partial(_census, server)
     else:
+        census = None
         servers = {"gearman": world.network.dialer(node, "gearman")}
     for life in itertools.count(1):
-        await _live(node, store, servers, f"{node!r}.{life}")
+        await _live(node, store, servers, census, f"{node!r}.{life}")
 
 
-async def _live(node: Node, store: Store, servers: dict[str | None, Any], instance: str) -> None:
+async def _live(node: Node, store: Store, servers: dict[str | None, Any], census: Census | None, instance: str) -> None:
     """As `daemon._live`."""
     core = Core(store, instance=instance, clock=store.now, hop=node.world.database.hop(node), name=node.name)
 
@@ -109,6 +114,7 @@ async def _live(node: Node, store: Store, servers: dict[str | None, Any], instan
         on_call=on_call,
         on_news=core.news,
         on_connect=core.gearman_is_back,
+        census=census,
     )
     node.stop_gently = core.drain
     async with open_nursery() as nursery:

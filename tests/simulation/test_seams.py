@@ -1,0 +1,55 @@
+"""Who of the programs that are simulated may know the time, chance and the machine; all others are told.
+
+Where one of these is a default that the simulation replaces (clocks, the thread of the store), or what nothing is
+decided by (names for people, ids), it stands here. `random` alone is seeded as a whole.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+LOADED = """
+import sys, tests.simulation.world
+for name, module in sorted(sys.modules.items()):
+    if name.partition(".")[0] in ("abraxas_py", "gearbox"):
+        print(name, module.__file__)
+"""
+WORLD = {"time", "random", "uuid", "secrets", "os", "socket", "threading", "subprocess", "selectors"}
+ALLOWED = {
+    "abraxas_py.lifelines": {"random"},  # the jitter of pauses
+    "abraxas_py.link": {"socket"},
+    "abraxas_py.payload": {"uuid"},  # the name of a function for one stream
+    "abraxas_py.server": {"os", "selectors", "socket", "time"},  # its clock can be given
+    "abraxas_py.transport": {"os", "socket"},  # a dialer can be given
+    "gearbox.client": {"uuid"},  # ids of calls, tokens
+    "gearbox.core": {"random", "time"},  # jitter; its clock can be given, how long a commit took is for people
+    "gearbox.cores": {"os", "socket", "time"},  # its clock can be given
+    "gearbox.daemon": {"os", "uuid"},
+    "gearbox.store.sql": {"uuid"},  # a dedupe that nobody named
+    "gearbox.store.sqlite": {"os", "secrets", "time"},
+    "gearbox.vitals": {"os", "time"},
+    "gearbox.work.crew": {"os", "socket"},  # a name for people
+}
+
+
+def test_nobody_else_reads_the_clock_chance_or_the_machine() -> None:
+    done = subprocess.run([sys.executable, "-c", LOADED], cwd=ROOT, capture_output=True, text=True, check=True)
+    files = [line.split(" ", 1) for line in done.stdout.splitlines()]
+    assert len(files) > 50
+    for name, path in files:
+        assert imported(Path(path)) & WORLD <= ALLOWED.get(name, set()), name
+
+
+def imported(path: Path) -> set[str]:
+    """The modules that a file imports anywhere, by their first names."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.partition(".")[0])
+    return found
