@@ -193,7 +193,7 @@ def _check_failure(world: World, job: Job) -> None:
         return
     last = world.audit.seen[job.id].attempts[-1]
     deed, _ = deed_of(json_of(job.arguments), job.epoch)
-    if last.outcome is Outcome.ERRORED and deed == "fail":
+    if last.outcome is Outcome.ERRORED and deed == "fail" and last.ended_at == job.completed:
         wanted = ("error", 7, "as planned", repr({"attempt": job.epoch}))
         for said in world.ledger.watched.get(job.id, ()):
             if said != wanted:
