@@ -478,7 +478,10 @@ class Core:
                 return
             above = found.above
             for job in found.without_worker:
-                if await self._gearman.presence(job, None) in (Presence.QUEUED, Presence.UNKNOWN):
+                presence = await self._gearman.presence(job, None)
+                if presence is Presence.GONE:
+                    self.tell(partial(orphans.desert, job.id, job.epoch))
+                elif presence in (Presence.QUEUED, Presence.UNKNOWN):
                     self.ask(partial(orphans.strand, job.id, job.epoch), partial(self._drop, job), is_kept=True)
             for job in found.without_clock:
                 if await self._gearman.presence(job, None) is Presence.RUNNING:

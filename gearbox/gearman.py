@@ -15,6 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from enum import Enum
+from math import inf
 from typing import Any, Protocol
 
 import attrs
@@ -52,6 +53,7 @@ log = structlog.get_logger("gearbox:gearman")
 
 SUBMIT_TIMEOUT = 5.0  # s; an attempt that no server takes by then is released and waits as a ready job
 ANSWER_TIMEOUT = 5.0  # s for an admin command; without an answer Gearman counts as out of reach
+SILENCE_LONGEST = 20.0  # s without an answer, after which a server is gone as far as others can do its work
 SILENCE_PAUSE = 1.0  # s between questions to a server that did not answer in time
 LISTING_LIMIT = 50_000  # jobs on a server that are listed to find the abandoned; a longer queue has to shrink first
 MANY = 1_000_000  # calls held at once: watchers wait as calls, and must not shut out the others
@@ -103,6 +105,7 @@ class Presence(Enum):
     QUEUED = "queued"
     UNKNOWN = "unknown"  # it has ended, or was forgotten by a restart
     SILENT = "silent"  # no answer, which says nothing about the attempt
+    GONE = "gone"  # no answer for long
 
 
 class Gearman(Protocol):
@@ -141,8 +144,12 @@ class _Desk:
     name: str | None
     admin: Admin
     client: Client
-    is_silent: bool = False  # it did not answer in time: nobody waits for it any more, until it does
+    silent_since: float = inf  # it did not answer in time: nobody waits for it any more, until it does
     is_lost: bool = False  # it could not be asked the last time
+
+    @property
+    def is_silent(self) -> bool:
+        return self.silent_since < inf
 
 
 class Link:
@@ -253,7 +260,7 @@ class Link:
                 self._on_connect(desk.name or "")
         if scope.cancelled_caught and len(self._desks) > 1 and not desk.is_silent:
             log.warning("a Gearman server does not answer; the others are used", server=desk.name)
-            desk.is_silent = True
+            desk.silent_since = trio.current_time()
 
     async def _listen(self) -> None:
         """Wait for silent servers to speak again, where nobody else has to wait for them."""
@@ -264,7 +271,7 @@ class Link:
                     answers: dict[_Desk, Sequence[FunctionStatus]] = {}
                     await self._ask_status(desk, answers)
                     if desk in answers:
-                        desk.is_silent = False
+                        desk.silent_since = inf
                         log.warning("a Gearman server answers again", server=desk.name)
 
     async def presence(self, job: Job, server: str | None) -> Presence:
@@ -272,6 +279,8 @@ class Link:
         desk = self._desk(server) if server is not None else sent[0] if sent else None
         if desk is None:  # a server that this core was not told of, or one that is gone with its process
             return Presence.UNKNOWN
+        if desk.is_silent:
+            return Presence.GONE if trio.current_time() - desk.silent_since > SILENCE_LONGEST else Presence.SILENT
         if not desk.client.is_connected:
             return Presence.SILENT
         with trio.move_on_after(ANSWER_TIMEOUT), suppress(AbraxasError):

@@ -13,12 +13,12 @@ import attrs
 
 from gearbox import rules
 from gearbox.errors import Code, RpcError
-from gearbox.job import ACTIVE, Action, Ended, Job, NoWorker, Seen, Status
+from gearbox.job import ACTIVE, Action, Ended, Job, NoWorker, Seen, Status, Unsent
 from gearbox.rules import attempts
 from gearbox.steps.life import DUE_LIMIT, react, vanished, workers_of
 from gearbox.store import Lock, Moment, Result, Tx
 
-__all__ = ["Adopted", "Orphan", "fail", "recover", "see", "strand", "vanish"]
+__all__ = ["Adopted", "Orphan", "desert", "fail", "recover", "see", "strand", "vanish"]
 
 
 @attrs.frozen
@@ -91,6 +91,19 @@ def strand(id: int, epoch: int, tx: Tx, moment: Moment) -> Result:
     if workers_of(tx, moment, job)[0] == 0:
         return Result(False, react(tx, moment, job, NoWorker()))
     return Result(True, react(tx, moment, job, vanished(tx, job, attempts.MISSING_GRACE)))
+
+
+def desert(id: int, epoch: int, tx: Tx, moment: Moment) -> Result:
+    """The attempt's server does not answer any more: it goes to another one that has workers, if it never started.
+
+    Should its server hand it out after all, the worker gets no leave.
+    """
+    job = tx.job(id, Lock.EXCLUSIVE)
+    if job is None or job.epoch != epoch or not workers_of(tx, moment, job)[0]:
+        return Result()
+    if vanished(tx, job, 0.0).was_started:
+        return Result()
+    return Result(actions=react(tx, moment, job, Unsent()))
 
 
 def fail(id: int, epoch: int, grace: float, tx: Tx, moment: Moment) -> Result:

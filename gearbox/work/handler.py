@@ -35,6 +35,7 @@ __all__ = ["Assignment", "Handler", "Performer", "Ticket", "as_answer"]
 logger = logging.getLogger("gearbox.worker")
 
 LEAVE_TIMEOUT = 50.0  # seconds for the core to give leave, of the 60 s that a restarted core waits for its workers
+LEAVE_ANSWER_TIMEOUT = 10.0  # seconds for one try: of several servers one may be stuck
 LEAVE_PAUSE = 0.2  # seconds before asking again
 PROGRESS_INTERVAL = 1.0  # seconds between two reports of progress, of which the newest counts
 PROGRESS_TIMEOUT = 5.0  # seconds for one to be taken; another will come
@@ -229,10 +230,11 @@ class Handler:
         with trio.move_on_after(LEAVE_TIMEOUT):
             while True:  # an answer that was lost with its connection is asked for again: leave may have been given
                 try:
-                    if await self._gearbox.job_start(ticket.id, ticket.attempt, self._worker):
-                        return True
-                    reason = "it was given to somebody else, or has ended"
-                    break
+                    with trio.move_on_after(LEAVE_ANSWER_TIMEOUT):
+                        if await self._gearbox.job_start(ticket.id, ticket.attempt, self._worker):
+                            return True
+                        reason = "it was given to somebody else, or has ended"
+                        break
                 except RpcError as problem:
                     reason = str(problem)
                     if problem.code not in PASSING:

@@ -36,6 +36,7 @@ FIRST_QUESTION = 5.0  # seconds after the start
 INTERVAL = 10.0  # seconds between questions
 PAUSE = 0.5  # seconds after one that failed
 LATE = 5.0  # seconds for an answer, beyond which the core may have been restarted meanwhile
+QUESTION_TIMEOUT = 10.0  # seconds for an answer, after which another server is asked, if there are several
 PATIENCE = 50.0  # of the 60 s that a restarted core waits; the rest is for killing
 CUT_PATIENCE = 20.0  # what is left at least of the lease of 30 s after a yes
 STANDING = frozenset({Code.UNAVAILABLE, Code.STORAGE_FULL})  # answers of a core that cannot give a job away now
@@ -99,7 +100,7 @@ async def keep(lease: Lease, gearbox: Gearbox, id: int, attempt: int, work: trio
     while True:
         asked_at = trio.current_time()
         answer: bool | Exception | None = None
-        with trio.move_on_at(lease.ends_at):
+        with trio.move_on_at(min(lease.ends_at, asked_at + QUESTION_TIMEOUT)):
             try:
                 answer = await gearbox.alive(id, attempt)
             except RpcError as error:

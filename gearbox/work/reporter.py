@@ -23,7 +23,7 @@ __all__ = ["Reporter"]
 log = logging.getLogger("gearbox.worker")
 
 FIRST_DELAY, LONGEST_DELAY = 0.1, 5.0  # seconds between tries
-ANSWER_TIMEOUT = 30.0  # seconds for one try; while no core is there, Gearman keeps the call for the next one
+ANSWER_TIMEOUT = 10.0  # seconds for one try: of several servers one may be stuck, and the core waits 30 s for the data
 PASSING = frozenset({Code.UNAVAILABLE, Code.STORAGE_FULL, Code.TIMEOUT})  # the core could not store it now
 
 

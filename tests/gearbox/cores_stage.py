@@ -7,7 +7,7 @@ is the business of the tests with a database server.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,28 @@ class Shared:
         return getattr(self._store, name)
 
 
+class Stuck(trio.abc.Stream):
+    """A connection to a broker that may be stuck: then nothing comes back, and nobody knows why."""
+
+    def __init__(self, stream: trio.abc.Stream, is_free: trio.Event) -> None:
+        self._stream = stream
+        self.is_free = is_free
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        data = await self._stream.receive_some(max_bytes)
+        await self.is_free.wait()
+        return data
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
 @attrs.define
 class Peer:
     """One core, its only business to be killed, and a client that reaches no other core."""
@@ -70,12 +92,33 @@ class Cluster:
     store: Shared
     nursery: trio.Nursery
     peers: list[Peer] = attrs.field(factory=list)
+    streams: dict[str, list[Stuck]] = attrs.field(factory=dict)  # by broker
+
+    def dialer(self, name: str) -> Callable[[], Awaitable[trio.abc.Stream]]:
+        """How cores and workers reach a broker."""
+
+        async def dial() -> trio.abc.Stream:
+            known = self.streams.setdefault(name, [])
+            is_free = known[-1].is_free if known else trio.Event()
+            if not known:
+                is_free.set()
+            stream = Stuck(await self.brokers[name].dial(), is_free)
+            known.append(stream)
+            return stream
+
+        return dial
+
+    def stop(self, name: str) -> None:
+        """As SIGSTOP: all connections stand, and nothing comes over them."""
+        is_free = trio.Event()
+        for stream in self.streams[name]:
+            stream.is_free = is_free
 
     async def start(self, name: str) -> Peer:
         """Another core. Calls for it go to a broker of its own, so that a test decides who is called."""
         core = Core(self.store, instance=name, clock=lambda: START + trio.current_time(), name=f"{name}:1")
         door = Server(handle_prefix=f"H:{name}:0")
-        servers: dict[str | None, Any] = {name: broker.dial for name, broker in self.brokers.items()}
+        servers: dict[str | None, Any] = {name: self.dialer(name) for name in self.brokers}
         link = Link(
             servers | {"door": door.dial},
             instance=name,
@@ -111,7 +154,7 @@ class Cluster:
 
         Cancel the scope to have it gone.
         """
-        dials = [self.brokers[name].dial for name in brokers or self.brokers]
+        dials = [self.dialer(name) for name in brokers or self.brokers]
         scope = trio.CancelScope()
 
         async def live(task_status: trio.TaskStatus[None]) -> None:

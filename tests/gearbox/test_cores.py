@@ -179,6 +179,24 @@ async def test_an_attempt_goes_where_its_worker_is_and_moves_on_with_it(tmp_path
         assert running
 
 
+async def test_what_waits_at_a_broker_that_is_stuck_goes_to_another(tmp_path: Path, autojump_clock: Clock) -> None:
+    async with cluster(tmp_path / "db", "here", "there") as it:
+        core = await it.start("one")
+        never = trio.Event()
+        busy = await it.work("a::b", lambda request: never, "there")
+        for _ in range(8):
+            await core.gearbox.queue("a::b")
+        waiting = await core.gearbox.queue("a::b")
+        await trio.sleep(1)
+        it.stop("there")
+        busy.cancel()
+        await it.work("a::b", lambda request: "done", "here")
+        with trio.fail_after(60):
+            assert await core.gearbox.watch(waiting) == "done"
+        outcomes, _ = await core.history(waiting)
+        assert outcomes == ["released", "complete"]
+
+
 def test_every_batch_of_a_fenced_core_is_refused_whole(tmp_path: Path) -> None:
     from gearbox.errors import StoreFenced
     from gearbox.job import NewJob
