@@ -20,6 +20,7 @@ from abraxas_py.access import Rule, parse_rule
 from abraxas_py.broker import Options
 from abraxas_py.errors import AbraxasError, InvalidEndpoint, JournalBroken, JournalError, LocalProtocolError
 from abraxas_py.journal import Journal
+from abraxas_py.journal.gearmand import read_queue
 from abraxas_py.journal.sqlite import SqliteJournal
 from abraxas_py.nursery import open_nursery
 from abraxas_py.policies import PolicyError, read_policies
@@ -33,6 +34,7 @@ MANUAL = """Abraxas, a Gearman server in pure Python; takes gearmand's flags.
 
 Usage:
   abraxas [options] [--listen=ADDRESS]... [--ssl-allow=RULE]...
+  abraxas import [options] <source>
   abraxas -h | --help
   abraxas -V | --version
 
@@ -67,7 +69,11 @@ Queue:
   --queue-db=FILE               The file for `sqlite`; made where there is none.
   --libsqlite3-db=FILE          The same, as gearmand calls it.
   --store-queue-on-shutdown     (always on: jobs are stored when they are submitted)
-  --libsqlite3-table=NAME       (no meaning here: gearmand's queues are taken over by `abraxas import`)
+  --libsqlite3-table=NAME       gearmand's table, for `import` [default: gearman_queue].
+
+`abraxas import --queue-db=FILE <source>` takes over the jobs that gearmand has left in a file of its sqlite queue, or
+in its table at mysql://USER:PASSWORD@HOST:PORT/DATABASE (or with the password in MYSQL_PASSWORD), while neither server
+runs. Doing it again takes nothing twice.
 
 Security:
   --ssl                         TLS on every address that is not a unix socket. It cannot be had in part: what is
@@ -118,7 +124,6 @@ MEANINGLESS = (
     "--hashtable-buckets",
     "--http-port",
     "--coredump",
-    "--libsqlite3-table",
 )
 MIB = 1024 * 1024
 LINGER = 0.001  # seconds; nothing else of importance runs in this process
@@ -258,6 +263,15 @@ def server(flags: Flags) -> Server:
     )
 
 
+def take_over(flags: Flags) -> None:
+    """`abraxas import`. Raises UsageError or JournalError."""
+    path = flags["--queue-db"] or flags["--libsqlite3-db"]
+    if not path:
+        raise UsageError("import needs --queue-db")
+    taken, known = SqliteJournal(str(path)).adopt(read_queue(str(flags["<source>"]), str(flags["--libsqlite3-table"])))
+    print(f"{taken} jobs taken over" + (f", {known} had been before" if known else ""))
+
+
 async def serve(flags: Flags, handler: logging.Handler) -> None:
     """Run the server until a signal or `shutdown` stops it. Raises AbraxasError."""
     serving = server(flags)
@@ -280,6 +294,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit code."""
     try:
         flags = parse(sys.argv[1:] if argv is None else argv)
+        if flags["import"]:
+            take_over(flags)
+            return 0
         if flags["--file-descriptors"]:
             process.allow_descriptors(_number(flags, "--file-descriptors", 16))
         server(flags)  # what is wrong with the flags is told before anything happens

@@ -39,6 +39,7 @@ ABRAXAS = {
     "access": (PURE, {"broker", "errors"}),
     "policies": ("", {"broker", "errors"}),
     "journal/__init__": (PURE, {"broker"}),
+    "journal/gearmand": ("", {"errors", "pymysql"}),
     "journal/sqlite": ("", {"broker", "errors", "journal"}),
     "journal/writer": ("", {"broker", "errors", "journal", "nursery", "trio"}),
     "server": ("", {"access", "broker", "errors", "journal", "link", "nursery", "protocol", "transport", "trio"}),

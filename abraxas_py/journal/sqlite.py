@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from abraxas_py.broker.effects import Amend, Persist, Record, Remove, Store
 from abraxas_py.errors import JournalBroken, JournalError, JournalRefused
 from abraxas_py.journal import ROW_BITS
+from abraxas_py.journal.gearmand import Left
 
 __all__ = ["SqliteJournal"]
 
@@ -40,6 +41,7 @@ CREATE TABLE abraxas_jobs (
 );
 CREATE TABLE abraxas_starts (start INTEGER PRIMARY KEY);
 INSERT INTO abraxas_starts VALUES (0);
+CREATE TABLE abraxas_imports (digest BLOB PRIMARY KEY) WITHOUT ROWID; -- what came from elsewhere, gone or not
 PRAGMA user_version = 1;
 COMMIT;
 """
@@ -53,6 +55,7 @@ RECORDS = f"SELECT {COLUMNS}, CASE WHEN \"unique\" = x'2d' THEN data END FROM ab
 LOAD = (
     "SELECT group_concat(row || ' ' || hex(data), ' ') FROM abraxas_jobs WHERE row IN (SELECT value FROM json_each(?))"
 )
+IMPORT = "INSERT OR IGNORE INTO abraxas_imports VALUES (?)"
 SIZES = "SELECT row, length(data) FROM abraxas_jobs WHERE row IN (SELECT value FROM json_each(?))"
 
 LARGEST_INSERT = 256  # rows of a statement: 2,816 values, of the 32,766 that SQLite takes
@@ -140,6 +143,31 @@ class SqliteJournal:
         """Empty the write-ahead log, which on a full disk may be what fills it."""
         with suppress(sqlite3.Error):
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def adopt(self, jobs: Iterable[Left]) -> tuple[int, int]:
+        """Take over what another server has left, all or nothing: how many jobs, and how many were taken over before.
+
+        The journal is opened for this, and closed again. Raises JournalError.
+        """
+        row = self.open()
+        prefix = b"H:import:%d" % (row >> ROW_BITS)
+        taken = known = 0
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            for job in jobs:
+                if not self._db.execute(IMPORT, (job.digest(),)).rowcount:
+                    known += 1
+                    continue
+                handle = b"%b:%d" % (prefix, taken + 1)
+                what = (job.function, job.unique, job.priority, job.due_at)
+                _insert(self._db, [Record(row + taken, handle, *what, 0, False, b"", None, job.data)])
+                taken += 1
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise JournalError(f"nothing was taken over into {self._path}: {error}") from error
+        finally:
+            self.close()
+        return taken, known
 
     def load(self, rows: Sequence[int]) -> dict[int, bytes]:
         """See `Journal`."""
