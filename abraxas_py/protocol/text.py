@@ -120,7 +120,11 @@ class DeadRow(NamedTuple):
     unique: bytes
 
     def format(self) -> bytes:
-        return b"%b\t%b\t%d\t%b" % self
+        return b"\t".join(self.cells())
+
+    def cells(self) -> tuple[bytes, ...]:
+        """The columns as text."""
+        return self.handle, self.function, b"%d" % self.retries, self.unique
 
     @classmethod
     def parse(cls, line: bytes) -> DeadRow:

@@ -12,7 +12,8 @@ COMMANDS = (
     *("run", "queue", "queue-many", "watch", "cancel", "retry", "raw"),
     *("status", "why", "history", "graph", "top"),
     *("stats", "methods", "pause", "resume", "limit"),
-    *("schedule", "schedules", "unschedule", "run-now", "completion"),
+    *("schedule", "schedules", "unschedule", "run-now"),
+    *("dead", "completion"),
 )
 
 MANUAL = r"""
@@ -41,6 +42,7 @@ Usage:
   g-client schedules [options]
   g-client unschedule [options] <name>
   g-client run-now [options] <name>
+  g-client dead [options] <what> [<handles>...]
   g-client completion [options] <shell>
   g-client --help | --version
 
@@ -75,6 +77,10 @@ Recurring jobs:
   schedules   all entries, with their next runs
   unschedule  forget an entry
   run-now     queue its job now, and print the id
+
+Plain background jobs that failed for good (abraxas --policies):
+  dead        "list" them, or "retry" or "drop" those of the handles or
+              functions that are named
 
   completion  print a script for bash, zsh or fish: eval it, or put it where
               the shell looks for completions
@@ -142,8 +148,9 @@ was queued); 69 Gearman or g-core cannot be reached; 75 --timeout has passed;
 
 NOTHING_TYPED: Mapping[str, Any] = {
     **dict.fromkeys(COMMANDS, False),
-    **dict.fromkeys(("<id>", "<name/space::method>", "<file>", "<name>", "<cron>", "<number>", "<shell>")),
+    **dict.fromkeys(("<id>", "<name/space::method>", "<file>", "<name>", "<cron>", "<number>", "<shell>", "<what>")),
     "<ids>": [],
+    "<handles>": [],
     "<arguments>": [],
     "--": False,
 }

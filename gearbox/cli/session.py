@@ -12,7 +12,7 @@ from typing import Any
 
 import trio
 
-from abraxas_py import Priority
+from abraxas_py import Priority, open_admin
 from gearbox.cli import drawing, tables
 from gearbox.cli.dates import iso
 from gearbox.cli.lookout import looking_out, nobody_offers
@@ -64,6 +64,7 @@ class Session:
             "schedules": self._schedules,
             "unschedule": self._unschedule,
             "run-now": self._run_now,
+            "dead": self._dead,
         }
         await steps[self._wanted.command]()
 
@@ -238,6 +239,16 @@ class Session:
             await self._gearbox.limit(wanted.method, wanted.concurrency)
         limit = "any number" if wanted.concurrency is None else f"at most {wanted.concurrency}"
         self._terminal.say(f"=== Of {wanted.method}, {limit} may run at once")
+
+    async def _dead(self) -> None:
+        what, names = self._wanted.what, self._wanted.handles
+        async with open_admin(*self._servers) as admin:
+            if what == "list":
+                rows = [[cell.decode(errors="replace") for cell in row.cells()] for row in await admin.dead()]
+                self._terminal.show(rows, lambda rows: "".join("\t".join(row) + "\n" for row in rows))
+            for name in names:
+                await (admin.retry_dead if what == "retry" else admin.drop_dead)(name)
+                self._terminal.say(f"=== {name}: {'runs anew' if what == 'retry' else 'dropped'}")
 
     # --- recurring jobs ---
 

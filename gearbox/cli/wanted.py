@@ -37,6 +37,7 @@ CHOICES = {
     "--missed": ("skip", "once", "all"),
 }
 DRAWINGS = ("dot", "svg")
+DEAD = ("list", "retry", "drop")
 SHELLS = ("bash", "zsh", "fish")
 DEFAULTS = {
     "--priority": "normal",
@@ -83,6 +84,8 @@ class Wanted:
     reason: str | None = None
     is_alone: bool = False
     is_awaited: bool = False  # the job need not exist yet
+    what: str = ""  # to do with dead jobs
+    handles: tuple[str, ...] = ()  # of them, or their functions
     shell: str = ""
     mode: Mode = Mode.INSPECT
     drawing: str | None = None
@@ -150,6 +153,8 @@ def understand(typed: Mapping[str, Any], now: datetime) -> Wanted:
         overlap=typed["--overlap"],
         missed=typed["--missed"],
         concurrency=_concurrency(typed["<number>"]),
+        what=_what(typed["<what>"], typed["<handles>"]),
+        handles=tuple(typed["<handles>"]),
         reason=typed["--reason"],
         is_alone=typed["--alone"],
         is_awaited=typed["--wait-for-id"],
@@ -195,6 +200,16 @@ def _optional_id(option: str, typed: Mapping[str, Any]) -> int | None:
 
 def _date(option: str, typed: Mapping[str, Any], now: datetime) -> datetime | None:
     return None if typed[option] is None else parse_date(typed[option], now)
+
+
+def _what(text: str | None, handles: list[str]) -> str:
+    if text is None:
+        return ""
+    if text not in DEAD:
+        raise Complaint(f"unknown word: {text} (choose from {', '.join(DEAD)})")
+    if (text == "list") == bool(handles):
+        raise Complaint("dead list takes no names" if handles else f"dead {text} needs handles or functions")
+    return text
 
 
 def _concurrency(text: str | None) -> int | None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import trio
 
-from abraxas_py import Assigned, Worker
+from abraxas_py import Assigned, Connection, Options, Packet, Policy, Type, Worker, serve
 from gearbox import rpc
 from gearbox.cli import client, lookout, session
 from gearbox.errors import RpcError
@@ -400,3 +400,31 @@ async def test_a_terminal_sees_the_progress_of_its_job(open_gearman: Any) -> Non
             process.terminate()
             await process.wait()
     assert b"job 5 running" in output
+
+
+async def test_dead_jobs_are_listed_run_anew_and_dropped(g_client: Run) -> None:
+    options = Options(policies=(Policy("f", retries=0),))
+    async with serve("127.0.0.1:0", options=options) as server:
+        (address,) = server.endpoints
+        worker = Connection(server.attach())
+        await worker.send(Packet(Type.CAN_DO, b"f"))
+        await worker.send(Packet.of(Type.SUBMIT_JOB_BG, b"f", b"u", b"x"))
+        handle = (await worker.receive())[0].body
+
+        async def fail() -> None:
+            await worker.send(Packet(Type.GRAB_JOB))
+            await worker.receive()
+            await worker.send(Packet(Type.WORK_FAIL, handle))
+
+        await fail()
+        row = [handle.decode(), "f", "0", "u"]
+        shown = json.dumps([row], separators=(",", ":")) + "\n"
+        assert await g_client(address, "dead", "list", "-O", "json") == (0, shown, "")
+        assert await g_client(address, "dead", "retry", "f") == (0, "", "=== f: runs anew\n")
+        assert await g_client(address, "dead", "list") == (0, "", "")
+        await fail()
+        assert await g_client(address, "dead", "drop", handle.decode()) == (0, "", f"=== {handle.decode()}: dropped\n")
+        code, _, errors = await g_client(address, "dead", "drop", "f")
+        assert (code, errors) == (1, "g-client: UNKNOWN_JOB\n")
+    assert (await g_client(address, "dead", "retry"))[0] == 1
+    assert (await g_client(address, "dead", "bury", "f"))[0] == 1
