@@ -25,6 +25,7 @@ DRAINED = 100_000
 QUEUED = 1_000_000
 IDLE = 10_000
 PROBES = 200  # requests whose latency is looked at one by one
+TIMEOUT = 20.0  # s
 KIB = 1024
 MIB = 1024 * KIB
 # The others would take minutes to queue a million jobs, or cannot hold as many connections.
@@ -87,7 +88,7 @@ def depth(broker: Broker, effort: Effort) -> Sample:
         before = resident_mib(serving.pid)
         rate = drive(Load("bg", 4, 32, jobs=jobs), serving.port)["rate"]
         job_bytes = (resident_mib(serving.pid) - before) * MIB / jobs
-        with socket.create_connection(("127.0.0.1", serving.port)) as connection:
+        with dial(serving) as connection:
             connection.sendall(request(1, b"bench"))
             grab = latency(connection, request(30), PROBES)
             status = latency(connection, b"status\n", PROBES)
@@ -101,11 +102,16 @@ def idle(broker: Broker, effort: Effort) -> Sample:
     with broker.serving() as serving, ExitStack() as stack:
         before = resident_mib(serving.pid)
         for _ in range(count):
-            stack.enter_context(socket.create_connection(("127.0.0.1", serving.port)))
+            stack.enter_context(dial(serving))
         time.sleep(0.5)  # the server may still be busy with accepting
         connection_bytes = (resident_mib(serving.pid) - before) * MIB / count
         sample = under(Load("fg", 4, 32, 4, effort.seconds), serving)
     return {"memory": connection_bytes, **sample}
+
+
+def dial(serving: Serving) -> socket.socket:
+    """A connection whose every step has an end."""
+    return socket.create_connection(("127.0.0.1", serving.port), timeout=TIMEOUT)
 
 
 def latency(connection: socket.socket, question: bytes, times: int) -> float:
