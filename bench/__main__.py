@@ -22,13 +22,13 @@ from pathlib import Path
 
 from docopt import docopt
 
-from bench import broker, cores, durable, restart, scheduler
+from bench import broker, cores, durable, growth, restart, scheduler
 from bench.figures import Bench, Effort, Run
 from bench.plots import draw
 from bench.results import Results
 from bench.tables import number, overview, table
 
-ALL: list[Bench] = [*broker.BENCHES, *durable.BENCHES, *scheduler.BENCHES, *cores.BENCHES, *restart.BENCHES]
+ALL: list[Bench] = [*broker.BENCHES, *durable.BENCHES, *scheduler.BENCHES, *growth.BENCHES, *cores.BENCHES, *restart.BENCHES]
 FULL = Effort()
 QUICK = Effort(seconds=0.4, scale=0.05)
 

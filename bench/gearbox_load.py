@@ -1,8 +1,8 @@
 """A caller and a worker for `bench.scheduler` that cost next to nothing: bare sockets, bytes laid together by hand.
 
 Each is a process of its own, so that what is measured is `g-core`. What they say is what any caller or worker of
-another maker says: one `gearbox\\core::queue` a job, then for each assignment WORK_COMPLETE and a `job_data`
-notification; with the gate, `job_start` first and the job only after its yes.
+another maker says: one `gearbox\\core::queue` a job, then for each assignment `job_data` and WORK_COMPLETE; with the
+gate, `job_start` first and the job only after its yes.
 
     python -m bench.gearbox_load queue  HOST PORT JOBS IN_FLIGHT
     python -m bench.gearbox_load work   HOST PORT IN_FLIGHT GATE
@@ -22,7 +22,7 @@ __all__ = ["METHOD", "main"]
 METHOD = "bench::nothing"
 HEADER = struct.Struct(">4sII")
 JOB_CREATED, NO_JOB, JOB_ASSIGN_UNIQ, WORK_COMPLETE, NOOP = 8, 10, 31, 13, 6
-SUBMIT_JOB, SUBMIT_JOB_BG, CAN_DO, GRAB_JOB_UNIQ, PRE_SLEEP = 7, 18, 1, 30, 4
+SUBMIT_JOB, CAN_DO, GRAB_JOB_UNIQ, PRE_SLEEP = 7, 1, 30, 4
 QUEUE = b"gearbox\\core::queue\0\0" + (
     b'{"jsonrpc":"2.0","method":"gearbox\\\\core::queue","params":{"name":"%b","args":["x"]},'
     b'"_meta":{"host":"bench"},"id":"b-%%d"}' % METHOD.encode()
@@ -33,7 +33,7 @@ START = (
 )
 DATA = (
     b'gearbox\\core::job_data\0\0{"jsonrpc":"2.0","method":"gearbox\\\\core::job_data",'
-    b'"params":{"id":%b,"attempt":%b,"data":null,"status":"complete"},"_meta":{"host":"bench"}}'
+    b'"params":{"id":%b,"attempt":%b,"data":null,"status":"complete"},"id":"d"}'
 )
 TICKET = re.compile(rb'"gearbox_id":(\d+),"gearbox_attempt":(\d+)')
 REQUEST_ID = re.compile(rb'"id":("[^"]*")\}$')
@@ -118,7 +118,7 @@ def work(host: str, port: str, in_flight: str, gate: str) -> None:
                     out.append(packet(SUBMIT_JOB, START % (job[2], job[3])))
                 else:
                     out.append(finish(job))
-            elif type == WORK_COMPLETE:
+            elif type == WORK_COMPLETE and b'"id":"s"' in body:
                 out.append(finish(running.pop(0)))
             elif type == NO_JOB:
                 grabs -= 1
@@ -140,7 +140,7 @@ def work(host: str, port: str, in_flight: str, gate: str) -> None:
 def finish(job: tuple[bytes, bytes, bytes, bytes]) -> bytes:
     handle, request, id, attempt = job
     complete = packet(WORK_COMPLETE, handle + b'\0{"jsonrpc":"2.0","id":' + request + b',"result":null}')
-    return complete + packet(SUBMIT_JOB_BG, DATA % (id, attempt))
+    return packet(SUBMIT_JOB, DATA % (id, attempt)) + complete
 
 
 def main() -> None:

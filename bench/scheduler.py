@@ -11,12 +11,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import trio
 
 from abraxas_py import open_admin
 from bench.figures import Bench, Effort, Metric, Sample
+from bench.machine import cpu_seconds
 from bench.restart import start
 from gearbox.client import Gearbox, open_gearbox
 
@@ -88,6 +90,37 @@ async def wait_for_worker(address: str) -> None:
                 await trio.sleep(0.05)
 
 
+def bare(gate: str, effort: Effort) -> Sample:
+    """The same by a caller and a worker that cost nothing (`gearbox_load`), and what the core's process pays a job."""
+    with tempfile.TemporaryDirectory() as folder:
+        core, address = start(Path(folder) / "gearbox.db")
+        load = [sys.executable, "-m", "bench.gearbox_load"]
+        host, _, port = address.rpartition(":")
+        worker = subprocess.Popen([*load, "work", host, port, "256", gate])
+        try:
+            trio.run(wait_for_worker, address)
+            jobs = effort.count(JOBS)
+            before, began = cpu_seconds(core.pid), time.perf_counter()
+            said = subprocess.run([*load, "queue", host, port, str(jobs), "256"], capture_output=True, text=True)
+            if said.returncode:
+                raise RuntimeError(said.stderr)
+            trio.run(wait_for_end, address, jobs)
+            took = time.perf_counter() - began
+            cpu = cpu_seconds(core.pid) - before
+            return {"complete": jobs / took, "queued": float(said.stdout.split()[0]), "cpu": 1e6 * cpu / jobs}
+        finally:
+            for process in (worker, core):
+                process.terminate()
+                process.wait()
+
+
+async def wait_for_end(address: str, jobs: int) -> None:
+    with trio.fail_after(300):
+        async with open_gearbox([address]) as gearbox:
+            while (await gearbox.stats(METHOD))["states"].get("complete", 0) < jobs:  # noqa: ASYNC110
+                await trio.sleep(0.05)
+
+
 BENCHES = [
     Bench(
         "scheduler",
@@ -97,7 +130,12 @@ BENCHES = [
             Metric("queued", "jobs/s"),
             Metric("p50", "ms", is_main=True, more_is_better=False),
             Metric("p99", "ms", more_is_better=False),
+            Metric("cpu", "µs of the core a job", more_is_better=False),
         ),
-        lambda: {"gearbox (SQLite)": durable},
+        lambda: {
+            "gearbox (SQLite)": durable,
+            "the same, bare caller and worker": partial(bare, "gate"),
+            "the same, worker without leave": partial(bare, "none"),
+        },
     )
 ]
