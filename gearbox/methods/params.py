@@ -424,7 +424,7 @@ def typed(params: Any, kind: type[Params]) -> Params:
             values[name] = field.hook(value, field.kind)
         except (ValueError, TypeError, OverflowError) as error:
             text = str(error)
-            faults.append(text if text == MISSING.get(field.kind) else f"{name}: {text}")
+            faults.append(text if text == field.missing else f"{name}: {text}")
     if faults:
         raise RpcError(Code.BAD_REQUEST, "; ".join(faults))
     return kind(**values)
