@@ -28,7 +28,14 @@ from bench.plots import draw
 from bench.results import Results
 from bench.tables import number, overview, table
 
-ALL: list[Bench] = [*broker.BENCHES, *durable.BENCHES, *scheduler.BENCHES, *growth.BENCHES, *cores.BENCHES, *restart.BENCHES]
+ALL: list[Bench] = [
+    *broker.BENCHES,
+    *durable.BENCHES,
+    *scheduler.BENCHES,
+    *growth.BENCHES,
+    *cores.BENCHES,
+    *restart.BENCHES,
+]
 FULL = Effort()
 QUICK = Effort(seconds=0.4, scale=0.05)
 

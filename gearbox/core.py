@@ -38,7 +38,7 @@ from gearbox.errors import (
     StoreUncertain,
 )
 from gearbox.gearman import Failed, Gearman, Lost, Presence
-from gearbox.job import TERMINAL, Action, Event, Fire, Job, Recheck, Release, Start, Status, Tell, Unsent
+from gearbox.job import TERMINAL, Action, Ended, Event, Fire, Job, Recheck, Release, Start, Status, Tell, Unsent
 from gearbox.steps import controls, cores, life, orphans, pruning, recurring
 from gearbox.steps.orphans import Adopted, Orphan
 from gearbox.steps.pruning import Retention
@@ -64,6 +64,7 @@ STRANDED_SWEEP = 10.0  # s between looks for running jobs whose last worker has 
 WATCHER_SWEEP = 0.8  # s between looks for watchers that have gone, so that none stays longer than a second
 WATCHER_SHARE = 0.02  # of the time, at most, goes into that: with tens of thousands of watchers the looks get rarer
 OTHERS_SWEEP = 0.8  # s between looks for watched jobs that other cores have ended
+UNHURRIED = 0.02  # s in which what nobody waits for may find other work to be stored with
 PRUNE_SWEEP = 3600.0  # s between deletions of old jobs
 PRUNE_PAUSE = 0.05  # s between their transactions: others come first
 
@@ -118,6 +119,8 @@ class Core:
         self._clock = clock
         self._work: deque[_Work] = deque()
         self._uncertain: list[_Work] = []  # a batch that was stored or not: `Store.settle` will tell
+        self._late: list[_Work] = []  # what nobody waits for: it goes along with other work
+        self._late_at = inf  # of trio's clock: or alone, from then on
         self._dirty: dict[int, None] = {}  # ids to look at, in order, each once
         self._orphans: dict[tuple[int, int], tuple[Orphan, float]] = {}  # by (job, epoch), with when each is given up
         self._watchers: defaultdict[int, list[Watcher]] = defaultdict(list)
@@ -146,6 +149,13 @@ class Core:
         """Run the step, however long the store takes to be well again."""
         self._work.append(_Work(step))
         self._wake.set()
+
+    def _tell_along(self, step: Step) -> None:
+        """`tell`, with the next other work, which is expected at once: that saves a transaction of its own."""
+        if not self._late:
+            self._late_at = trio.current_time() + UNHURRIED
+            self._wake.set()
+        self._late.append(_Work(step))
 
     async def call(self, step: Step) -> Any:
         """`ask` for a caller that waits. Raises the RpcError."""
@@ -207,6 +217,8 @@ class Core:
             self.tell(partial(orphans.vanish, id, epoch, grace))
         elif isinstance(event, Failed):
             self.tell(partial(orphans.fail, id, epoch, LOST_GRACE))
+        elif event == Ended():  # the worker's data follows, or has come
+            self._tell_along(partial(life.settle, id, epoch, event))
         else:
             self.tell(partial(life.settle, id, epoch, event))
 
@@ -289,10 +301,14 @@ class Core:
         """Until there is work, or the earliest timer of the store has come."""
         self._wake = trio.Event()
         pause = max(self._next_at - self._clock(), self._not_due_before - trio.current_time(), 0.0)
-        with trio.move_on_after(min(pause, SLEEP_LONGEST)):
+        with trio.move_on_after(min(pause, SLEEP_LONGEST, max(self._late_at - trio.current_time(), 0.0))):
             await self._wake.wait()
 
     def _take(self) -> list[_Work]:
+        if self._work or self._dirty or self._late_at <= trio.current_time():
+            self._work.extendleft(reversed(self._late))
+            self._late.clear()
+            self._late_at = inf
         batch = [self._work.popleft() for _ in range(min(len(self._work), BATCH_LIMIT))]
         while self._dirty and len(batch) < BATCH_LIMIT:
             id = next(iter(self._dirty))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from core_stage import START, Clock, fails, system
 from abraxas_py import Assigned, Worker
 from gearbox.errors import RpcError, StoreBroken, StoreError
 from gearbox.job import Recheck, Tell
-from gearbox.store import Moment, Result, Tx
+from gearbox.store import Batch, Moment, Result, Step, Tx
 
 pytestmark = pytest.mark.usefixtures("store_in_the_loop")
 
@@ -443,3 +444,21 @@ async def test_a_broken_disk_ends_the_core_and_nobody_is_answered(tmp_path: Path
         await break_the_disk()
     assert caught.group_contains(StoreBroken)
     assert answers == []
+
+
+async def test_the_end_of_an_attempt_is_stored_along_with_its_data(tmp_path: Path, autojump_clock: Clock) -> None:
+    batches: list[list[str]] = []
+    async with system(tmp_path / "db") as it:
+        run_batch = it.store.run_batch
+
+        def noted(steps: list[Step], moment: Moment) -> Batch:
+            batches.append([step.func.__name__ for step in steps if isinstance(step, partial)])
+            return run_batch(steps, moment)
+
+        it.store.run_batch = noted  # type: ignore[method-assign]
+        await it.work("a::b", lambda request: "done")
+        id = await it.gearbox.queue("a::b")
+        await trio.sleep(1)
+        assert await it.status_of(id) == "complete"
+    (ended,) = (names for names in batches if "settle" in names)
+    assert ended == ["settle", "report"]
