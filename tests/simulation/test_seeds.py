@@ -14,7 +14,7 @@ SEEDS = int(os.environ.get("GEARBOX_TEST_SEEDS", "12"))
 def simulate(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "tests.simulation", *arguments]
     environment = os.environ | {"PYTHONHASHSEED": "0"}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60 + 60 * SEEDS)
 
 
 def test_seeds_break_no_promise_and_repeat_themselves() -> None:

@@ -21,7 +21,7 @@ from tests.simulation.mutants.catalogue import CATALOGUE, Mutant
 ROOT = Path(__file__).parent.parent.parent.parent
 COPIED = ("abraxas_py", "gearbox", "tests", "setup.cfg")
 TEST_TIMEOUT = 600.0  # s for the tests of one mutant
-SEED_TIMEOUT = 30.0  # s for a seed, on the average: a mutant may turn in circles
+SEED_TIMEOUT = 60.0  # s for a seed, on the average
 
 
 def main() -> None:
@@ -67,8 +67,8 @@ def _by_seeds(folder: Path, seeds: int) -> str | None:
     command = [sys.executable, "-m", "tests.simulation", "--seeds", f"1-{seeds}", "--until-failure"]
     try:
         done = _run(command, folder, SEED_TIMEOUT * seeds)
-    except subprocess.TimeoutExpired:
-        return "by a seed that has no end"
+    except subprocess.TimeoutExpired:  # of a slow machine: a run that turns in circles ends by itself
+        return None
     found = re.search(r"^seed (\d+):\n  (.*?):", done.stdout, re.MULTILINE)
     if found is not None:
         return f"by seed {found[1]}: {found[2]}"
