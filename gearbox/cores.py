@@ -47,8 +47,9 @@ async def keep(core: Core, clock: Callable[[], float] = steady) -> None:
     known_dead: set[str] | None = None  # those of the time before this core are its start's business
     while True:
         try:
-            rows: list[CoreRow] = await core.call(cores.beat)
-            expired = observer.expired(rows, clock())
+            rows: list[CoreRow]
+            rows, at = await core.call(cores.beat)
+            expired = observer.expired(rows, at, clock())
             if expired:
                 buried: list[CoreRow] = await core.call(partial(cores.bury, expired))
                 for row in buried:

@@ -30,9 +30,9 @@ def stand(tx: Tx, moment: Moment) -> Result:
 
 
 def beat(tx: Tx, moment: Moment) -> Result:
-    """Show that this core lives. The value is the rows of all cores."""
+    """Show that this core lives. The value: (the rows of all cores, the time)."""
     tx.beat(moment.owner, moment.now)
-    return Result(tx.cores())
+    return Result((tx.cores(), moment.now))
 
 
 def bury(cores: Sequence[CoreRow], tx: Tx, moment: Moment) -> Result:

@@ -11,7 +11,7 @@ import trio
 import trio.testing
 from cores_stage import START, cluster
 
-from gearbox.rules.leases import CORE_LEASE, HEARTBEAT, Observer
+from gearbox.rules.leases import CORE_LEASE, CREDIT, HEARTBEAT, Observer
 from gearbox.steps import cores, life
 from gearbox.store import CoreRow, Moment
 
@@ -27,16 +27,25 @@ def row(id: str, beats: int, is_alive: bool = True) -> CoreRow:
 
 def test_a_core_whose_number_stands_still_for_the_lease_is_dead() -> None:
     observer = Observer("me")
-    assert observer.expired([row("me", 1), row("a", 1), row("b", 1)], 0) == []
-    assert observer.expired([row("me", 1), row("a", 1), row("b", 2)], CORE_LEASE - 1) == []
-    assert observer.expired([row("me", 1), row("a", 1), row("b", 2)], CORE_LEASE) == [row("a", 1)]
-    assert observer.expired([row("a", 1, is_alive=False), row("b", 2)], 3 * CORE_LEASE) == [row("b", 2)]
+    assert observer.expired([row("me", 1), row("a", 1), row("b", 1)], 0, 0) == []
+    assert observer.expired([row("me", 1), row("a", 1), row("b", 2)], 0, CORE_LEASE - 1) == []
+    assert observer.expired([row("me", 1), row("a", 1), row("b", 2)], 0, CORE_LEASE) == [row("a", 1)]
+    assert observer.expired([row("a", 1, is_alive=False), row("b", 2)], 0, 3 * CORE_LEASE) == [row("b", 2)]
 
 
 def test_a_number_that_moves_in_the_last_moment_starts_the_lease_anew() -> None:
     observer = Observer("me")
     for n in range(10):
-        assert observer.expired([row("a", n)], n * (CORE_LEASE - 0.1)) == []
+        assert observer.expired([row("a", n)], 0, n * (CORE_LEASE - 0.1)) == []
+
+
+def test_a_new_observer_believes_the_row_for_a_part_of_the_lease() -> None:
+    long_ago = CORE_LEASE * 100  # or a clock that was set
+    for age, needed in ((0.0, CORE_LEASE), (CREDIT / 2, CORE_LEASE - CREDIT / 2), (long_ago, CORE_LEASE - CREDIT)):
+        observer = Observer("me")
+        assert observer.expired([row("a", 1)], age, 7.0) == []
+        assert observer.expired([row("a", 1)], age, 7.0 + needed - 0.1) == []
+        assert observer.expired([row("a", 1)], age, 7.0 + needed) == [row("a", 1)]
 
 
 async def test_a_dead_cores_running_job_goes_on_and_its_waiting_one_is_sent_again(
@@ -108,7 +117,7 @@ async def test_whoever_leaves_is_replaced_at_once(tmp_path: Path, autojump_clock
 async def test_a_core_that_was_declared_dead_changes_nothing_and_stops(tmp_path: Path, autojump_clock: Clock) -> None:
     async with cluster(tmp_path / "db") as it:
         one, other = await it.start("one"), await it.start("other")
-        rows = [core for core in await other.core.call(cores.beat) if core.id == "one"]
+        rows = [core for core in (await other.core.call(cores.beat))[0] if core.id == "one"]
         assert await other.core.call(partial(cores.bury, rows)) == rows
         assert await other.core.call(partial(cores.bury, rows)) == []  # once
         with trio.move_on_after(60) as scope:
