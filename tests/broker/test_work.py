@@ -265,3 +265,43 @@ def test_echo(stage: Stage) -> None:
 )
 def test_what_only_a_server_says_is_refused(stage: Stage, type: Type) -> None:
     assert stage.say(CLIENT, type) == [to(CLIENT, Type.ERROR, b"INVALID_COMMAND", b"Command not expected")]
+
+
+@pytest.mark.parametrize(("numerator", "denominator"), [(b"1" * 33, b"2"), (b"1", b"2" * 33), (b"1", b"2\x003")])
+def test_progress_that_is_no_two_numbers_is_refused_and_changes_nothing(
+    stage: Stage, numerator: bytes, denominator: bytes
+) -> None:
+    stage.worker(WORKER, b"f")
+    (created,) = stage.say(CLIENT, Type.SUBMIT_JOB, b"f", b"", b"")
+    handle = created.message.body
+    stage.say(WORKER, Type.GRAB_JOB)
+    stage.say(WORKER, Type.WORK_STATUS, handle, b"1" * 32, b"2" * 32)
+    refused = stage.say(WORKER, Type.WORK_STATUS, handle, numerator, denominator)
+    assert refused == [to(WORKER, Type.ERROR, b"INVALID_ARGUMENT", b"Progress must be two numbers")]
+    known = to(CLIENT, Type.STATUS_RES, handle, b"1", b"1", b"1" * 32, b"2" * 32)
+    assert stage.say(CLIENT, Type.GET_STATUS, handle) == [known]
+
+
+def test_a_handle_may_end_in_nul_and_in_nothing_else(stage: Stage) -> None:
+    (created,) = stage.say(CLIENT, Type.SUBMIT_JOB_BG, b"f", b"u", b"")
+    handle = created.message.body
+    known = to(CLIENT, Type.STATUS_RES, handle, b"1", b"0", b"0", b"0")
+    assert stage.say(CLIENT, Type.GET_STATUS, handle + b"\0") == [known]
+    unknown = to(CLIENT, Type.STATUS_RES, handle + b" ", b"0", b"0", b"0", b"0")
+    assert stage.say(CLIENT, Type.GET_STATUS, handle + b" ") == [unknown]
+    assert stage.say(CLIENT, Type.GET_STATUS_UNIQUE, b"u\0")[0].message.body.startswith(b"u\0001\000")
+    assert stage.say(CLIENT, Type.GET_STATUS_UNIQUE, b"u ")[0].message.body.startswith(b"u \0000\000")
+
+
+def test_who_submits_a_reducers_job_in_the_foreground_hears_of_its_end(stage: Stage) -> None:
+    stage.worker(WORKER, b"f")
+    for type, told in (
+        (Type.SUBMIT_REDUCE_JOB, [CLIENT]),
+        (Type.SUBMIT_REDUCE_JOB_BACKGROUND, []),
+    ):
+        (created,) = stage.say(CLIENT, type, b"f", b"", b"r", b"", b"x")
+        stage.say(WORKER, Type.GRAB_JOB_ALL)
+        ended = stage.say(WORKER, Type.WORK_COMPLETE, created.message.body, b"done")
+        assert [peer for effect in ended for peer in effect.to] == told
+    refused = stage.say(CLIENT, Type.SUBMIT_REDUCE_JOB, b"f", b"", b"r" * 513, b"", b"x")
+    assert refused == [to(CLIENT, Type.ERROR, b"ARGUMENT_TOO_LARGE", b"Reducer name too large")]

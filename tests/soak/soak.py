@@ -51,11 +51,16 @@ class Outcome:
         last = self.samples[-1]
         lines = [
             f"{self.jobs} jobs in {self.seconds:.0f} s, {self.jobs / self.seconds:.0f}/s, {len(self.refused)} refused",
-            f"memory {last.memory / MIB:.1f} MiB at the end, {self.mib_per_hour:+.1f} MiB/h",
+            f"memory {last.memory / MIB:.1f} MiB at the end, {self.mib_per_hour:+.1f} MiB/h; on the way {self._way()}",
             f"descriptors {last.descriptors}, threads {last.threads}, tasks {last.tasks} at the end",
             f"echo: p99.9 {self.stall_ms:.1f} ms",
         ]
         return "\n".join([*lines, *(f"TOO MUCH: {fault}" for fault in self.faults)])
+
+    def _way(self) -> str:
+        """The memory in ten places."""
+        places = [self.samples[len(self.samples) * tenth // 10] for tenth in range(10)]
+        return " ".join(f"{sample.memory / MIB:.0f}" for sample in places)
 
 
 async def soak(minutes: float, rate: float, limits: Limits) -> Outcome:
