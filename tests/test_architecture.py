@@ -174,6 +174,7 @@ GEARBOX = {
     ),
     "store/__init__": (PURE, {"job", "rules.query", "rules.recurrence", "store", "attrs"}),
     "store/address": (PURE, {"attrs"}),
+    "store/foresight": (PURE, {"job", "attrs"}),
     "store/rollups": (PURE, {"job", "attrs"}),
     "store/rows": (PURE, {"job", "attrs"}),
     "store/changes": (PURE, {"job", "attrs"}),

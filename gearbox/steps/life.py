@@ -40,6 +40,7 @@ from gearbox.job import (
 from gearbox.rules import attempts, inputs
 from gearbox.rules.answers import error_text
 from gearbox.store import Lock, Moment, Result, Tx
+from gearbox.store.foresight import changes_job, starts_job
 
 __all__ = [
     "DUE_LIMIT",
@@ -107,6 +108,7 @@ def queue(new: NewJob, tx: Tx, moment: Moment, who: str | None = None, why: str 
     return Result(job.id, actions)
 
 
+@changes_job
 def look(id: int, tx: Tx, moment: Moment) -> Result:
     """Look at one job again, because its time has come or something that it depends on has changed."""
     job = tx.job(id, Lock.EXCLUSIVE)
@@ -141,6 +143,7 @@ def sweep(statuses: Sequence[Status], above: int, tx: Tx, moment: Moment) -> Res
     return Result(ids[-1] if len(ids) == DUE_LIMIT else None, actions)
 
 
+@changes_job
 def settle(id: int, epoch: int, event: Event, tx: Tx, moment: Moment) -> Result:
     """News of an attempt from Gearman. What concerns an earlier attempt changes nothing."""
     job = tx.job(id, Lock.EXCLUSIVE)
@@ -179,6 +182,7 @@ def claimed(since: float, until: float, above: int, tx: Tx, moment: Moment) -> R
     return Result((jobs, ids[-1] if len(ids) == DUE_LIMIT else None))
 
 
+@changes_job
 def begin(id: int, epoch: int, tx: Tx, moment: Moment) -> Result:
     """A worker that asks no leave has the attempt: its time is counted from now on."""
     job = tx.job(id, Lock.EXCLUSIVE)
@@ -187,6 +191,7 @@ def begin(id: int, epoch: int, tx: Tx, moment: Moment) -> Result:
     return Result(actions=_perhaps(tx, moment, job, attempts.begin(job, moment.now)))
 
 
+@changes_job
 def report(id: int, epoch: int | None, news: Reported, tx: Tx, moment: Moment) -> Result:
     """`job_data`. Without an epoch (workers of the original) it speaks of the last attempt."""
     job = tx.job(id, Lock.EXCLUSIVE)
@@ -204,6 +209,7 @@ def report(id: int, epoch: int | None, news: Reported, tx: Tx, moment: Moment) -
         return Result(actions=react(tx, moment, job, Reported(Status.ERRORED, text)))
 
 
+@starts_job
 def job_start(id: int, epoch: int, worker: str, tx: Tx, moment: Moment) -> Result:
     """A worker asks for leave to run an attempt; the value is True for exactly one, however often it asks."""
     job = tx.job(id, Lock.EXCLUSIVE)
@@ -221,6 +227,7 @@ def _is_of(worker: str, attempt: Attempt | None) -> bool:
     return bool(worker) and attempt is not None and attempt.worker == worker and attempt.outcome is None
 
 
+@changes_job
 def alive(id: int, epoch: int, tx: Tx, moment: Moment) -> Result:
     """A worker asks whether to go on with an attempt; False: it must stop."""
     job = tx.job(id, Lock.EXCLUSIVE)
@@ -230,6 +237,7 @@ def alive(id: int, epoch: int, tx: Tx, moment: Moment) -> Result:
     return Result(is_wanted, _perhaps(tx, moment, job, renewed))
 
 
+@changes_job
 def cancel(id: int, reason: str | None, tx: Tx, moment: Moment, who: str | None = None) -> Result:
     """End a job that nobody wants any more; False if it had ended already, which is noted."""
     who = who or moment.owner
@@ -243,6 +251,7 @@ def cancel(id: int, reason: str | None, tx: Tx, moment: Moment, who: str | None 
     return Result(True, _change(tx, moment, job, cancelled, who)[1])
 
 
+@changes_job
 def go(id: int, tx: Tx, moment: Moment) -> Result:
     """Let a noopwait go; the value tells whether this call did it."""
     job = tx.job(id, Lock.EXCLUSIVE)

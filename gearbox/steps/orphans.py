@@ -17,6 +17,7 @@ from gearbox.job import ACTIVE, Action, Ended, Job, NoWorker, Seen, Status, Unse
 from gearbox.rules import attempts
 from gearbox.steps.life import DUE_LIMIT, react, vanished, workers_of
 from gearbox.store import Lock, Moment, Result, Tx
+from gearbox.store.foresight import changes_job
 
 __all__ = ["Adopted", "Orphan", "desert", "fail", "recover", "see", "strand", "vanish"]
 
@@ -64,6 +65,7 @@ def recover(grace: float, above: int, tx: Tx, moment: Moment) -> Result:
     return Result(Adopted(orphans, ids[-1] if len(ids) == DUE_LIMIT else None), actions)
 
 
+@changes_job
 def see(id: int, epoch: int, tx: Tx, moment: Moment) -> Result:
     """Gearman says that a worker has the attempt. The value tells whether to ask again."""
     job = tx.job(id, Lock.EXCLUSIVE)
@@ -72,6 +74,7 @@ def see(id: int, epoch: int, tx: Tx, moment: Moment) -> Result:
     return Result(True, react(tx, moment, job, Seen()))
 
 
+@changes_job
 def vanish(id: int, epoch: int, grace: float, tx: Tx, moment: Moment) -> Result:
     """The connection that watched an attempt is lost: if it was never started it is ready again, else missing."""
     job = tx.job(id, Lock.EXCLUSIVE)
@@ -80,6 +83,7 @@ def vanish(id: int, epoch: int, grace: float, tx: Tx, moment: Moment) -> Result:
     return Result(actions=react(tx, moment, job, vanished(tx, job, grace)))
 
 
+@changes_job
 def strand(id: int, epoch: int, tx: Tx, moment: Moment) -> Result:
     """The attempt waits at a Gearman server that has no worker for it.
 
@@ -93,6 +97,7 @@ def strand(id: int, epoch: int, tx: Tx, moment: Moment) -> Result:
     return Result(True, react(tx, moment, job, vanished(tx, job, attempts.MISSING_GRACE)))
 
 
+@changes_job
 def desert(id: int, epoch: int, tx: Tx, moment: Moment) -> Result:
     """The attempt's server does not answer any more: it goes to another one that has workers, if it never started.
 
@@ -106,6 +111,7 @@ def desert(id: int, epoch: int, tx: Tx, moment: Moment) -> Result:
     return Result(actions=react(tx, moment, job, Unsent()))
 
 
+@changes_job
 def fail(id: int, epoch: int, grace: float, tx: Tx, moment: Moment) -> Result:
     """WORK_FAIL, which says nothing: the worker gave up, or gearmand did after a loss (`--job-retries`).
 

@@ -6,7 +6,7 @@ Statements are written once, with `:name` parameters; a dialect gives `execute` 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from gearbox.job import ACTIVE, CURRENT, FAILED, TERMINAL, Action, Attempt, Control, Facts, Job, Pool, Recheck, Status
 from gearbox.store import Audit, Lock, Node
@@ -14,8 +14,9 @@ from gearbox.store.rollups import Bucket, summary
 from gearbox.store.rows import JOB, STATUSES, attempt_of, iso, job_of, listed, micros, one_of
 from gearbox.store.writing import Connection, Writing
 
-__all__ = ["Reading"]
+__all__ = ["Reading", "named", "portions"]
 
+Id = TypeVar("Id", int, str)
 PORTION = 256  # ids in one statement; every database takes that many parameters
 WALK_LIMIT = 10_000  # nodes of the graph that a search for a cycle looks at
 CHAIN_LIMIT = 1_000  # duplicates of duplicates; each was active once, so this is never reached
@@ -215,8 +216,8 @@ class Reading(Writing):
 
     def dependents(self, ids: Sequence[int]) -> list[int]:
         found: dict[int, None] = {}
-        for some in _portions(ids):
-            found |= {id: None for (id,) in self._execute(SELECT_DEPENDENTS % _names(some), some).fetchall()}
+        for some in portions(ids):
+            found |= {id: None for (id,) in self._execute(SELECT_DEPENDENTS % named(some), some).fetchall()}
         return list(found)
 
     def attempt(self, id: int, epoch: int) -> Attempt | None:
@@ -250,8 +251,8 @@ class Reading(Writing):
 
     def jobs(self, ids: Sequence[int], lock: Lock = Lock.NONE) -> list[Job]:
         found: dict[int, Job] = {}
-        for some in _portions(ids):
-            rows = self._execute(SELECT_JOBS % _names(some) + self.LOCKS[lock], some).fetchall()
+        for some in portions(ids):
+            rows = self._execute(SELECT_JOBS % named(some) + self.LOCKS[lock], some).fetchall()
             found |= {row[0]: job_of(row) for row in rows}
         return [found[id] for id in sorted(found)]
 
@@ -272,7 +273,7 @@ class Reading(Writing):
         return summary(states, times, measures)
 
 
-def _portions(ids: Sequence[int]) -> Iterator[dict[str, int]]:
+def portions(ids: Sequence[Id]) -> Iterator[dict[str, Id]]:
     """The ids as parameters, by powers of two with repetitions: so few statements are few to prepare."""
     for start in range(0, len(ids), PORTION):
         some = ids[start : start + PORTION]
@@ -280,5 +281,5 @@ def _portions(ids: Sequence[int]) -> Iterator[dict[str, int]]:
         yield {f"id{n}": some[min(n, len(some) - 1)] for n in range(size)}
 
 
-def _names(parameters: Iterable[str]) -> str:
+def named(parameters: Iterable[str]) -> str:
     return ", ".join(f":{name}" for name in parameters)

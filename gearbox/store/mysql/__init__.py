@@ -29,6 +29,7 @@ from gearbox.errors import StoreBusy, StoreError, StoreUncertain
 from gearbox.job import Control
 from gearbox.store import Batch, Moment, Step
 from gearbox.store.address import MysqlAddress
+from gearbox.store.foresight import foresee
 from gearbox.store.mysql.link import connect, is_lost, translated
 from gearbox.store.mysql.schema import check, migrate
 from gearbox.store.mysql.server import ASKED, kind_of, refusal, warnings
@@ -128,6 +129,7 @@ class MysqlStore:
         tx = MysqlTx(session, self._controls, session.largest)
         try:
             self._begin(tx, session)
+            tx.prepare(foresee(steps))
             outcomes = run_steps(steps, tx, moment, pymysql.Error, session.plain if with_savepoints else None)
             tx.flush()
             follow = tx.follow()

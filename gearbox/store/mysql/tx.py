@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 from gearbox.errors import Code, RpcError
 from gearbox.job import Control, Job, NewJob, Status
 from gearbox.store import Lock
-from gearbox.store.reading import SELECT_DUE
+from gearbox.store.foresight import Foresight
+from gearbox.store.reading import SELECT_DUE, named, portions
 from gearbox.store.rows import micros
 from gearbox.store.sql import SqlTx
 from gearbox.store.writing import Connection
@@ -18,6 +19,10 @@ __all__ = ["MysqlTx"]
 
 # The key is a hash, for an index on 255 characters is dear, and some collations take "D" and "D " for one.
 SELECT_TWIN = "SELECT id FROM gearbox_jobs WHERE run_key = UNHEX(SHA2(:dedupe, 256)) LOCK IN SHARE MODE"
+SELECT_TOKENS = "SELECT submit_token, id FROM gearbox_jobs WHERE submit_token IN (%s)"
+SELECT_UNSTARTED = """
+SELECT job_id, epoch FROM gearbox_attempts WHERE job_id IN (%s) AND started_at IS NULL AND outcome IS NULL
+"""
 LOCK_CONTROL = "SELECT concurrency FROM gearbox_controls WHERE method_name = :method FOR UPDATE"
 LOCK_GRAPH = "SELECT value FROM gearbox_meta WHERE name = 'database' FOR UPDATE"
 PUT_VERSION = """
@@ -34,11 +39,16 @@ class MysqlTx(SqlTx):
     def __init__(self, connection: Connection, controls: dict[str, Control], largest: int) -> None:
         super().__init__(connection, controls)
         self._largest = largest
+        self._tokens: dict[str, int | None] = {}  # those that were looked for, and whose they are
+        self._unstarted: set[tuple[int, int]] = set()  # attempts of which that is known
         self.is_nothing_due = False  # all that is due is in the hands of other cores
 
     def insert(self, new: NewJob, status: Status, now: float, who: str, why: str = "queued") -> Job:
         self._measure(new.arguments)
-        return super().insert(new, status, now, who, why)
+        job = super().insert(new, status, now, who, why)
+        if new.submit_token is not None:
+            self._tokens[new.submit_token] = job.id
+        return job
 
     def alter(self, job: Job, values: Mapping[str, Any]) -> Job:
         self._measure(values.get("result_data"))
@@ -47,6 +57,32 @@ class MysqlTx(SqlTx):
     def _measure(self, text: str | None) -> None:
         if text is not None and len(text) > self._largest // 4 and len(text.encode()) > self._largest:
             raise RpcError(Code.TOO_LARGE, f"more than {self._largest} bytes, which the database cannot take at once")
+
+    def prepare(self, foresight: Foresight) -> None:
+        """Ask for all that is foreseen: three questions at most. Locks are taken in the order of ids."""
+        for job in self.jobs(sorted(foresight.ids), Lock.EXCLUSIVE):
+            self.changes.jobs[job.id] = job
+            self.changes.locked[job.id] = self.LOCKS[Lock.EXCLUSIVE]
+        for ids in portions(sorted(foresight.starting)):
+            rows = self._execute(SELECT_UNSTARTED % named(ids), ids).fetchall()
+            self._unstarted |= {(id, epoch) for id, epoch in rows}
+        for tokens in portions(sorted(foresight.tokens)):
+            rows = self._execute(SELECT_TOKENS % named(tokens), tokens).fetchall()
+            self._tokens |= dict.fromkeys(tokens.values()) | dict(rows)
+
+    def job_of_token(self, submit_token: str) -> Job | None:
+        if submit_token not in self._tokens:
+            return super().job_of_token(submit_token)
+        id = self._tokens[submit_token]
+        return None if id is None else self.job(id)
+
+    def start_attempt(self, id: int, epoch: int, now: float, worker: str) -> bool:
+        key = (id, epoch)
+        if key not in self._unstarted or key in self.changes.ended:
+            return super().start_attempt(id, epoch, now, worker)
+        self._unstarted.discard(key)
+        self.changes.put(self.changes.started, key, (micros(now), worker, *key))
+        return True
 
     def due(self, now: float, limit: int) -> list[int]:
         """Each core gets others; they are its own until the end of the transaction."""
