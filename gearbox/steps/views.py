@@ -40,8 +40,8 @@ __all__ = [
 
 STATUS_LIMIT = 10_000  # current jobs that `status` lists
 GRAPH_LIMIT = 2_000  # jobs of a graph; more nobody can look at
-SEARCH_BUDGET = 10_000  # rows that one page of a search looks at: some 30 ms of the one thread that writes
-SLOWEST_AMONG = 2_000  # latest jobs of a method among which its slowest are found
+SEARCH_BUDGET = 30_000  # rows that one page of a search looks at: 10 to 60 ms of the one thread that writes
+SLOWEST_AMONG = 500  # latest jobs of a method among which its slowest are found
 STATES_LIMIT = 5_000
 CALENDAR_LIMIT = 300  # runs of an entry in a calendar
 

@@ -37,8 +37,8 @@ SELECT_TOP = "SELECT max(id) FROM gearbox_jobs WHERE id < :below"
 SELECT_FOUND = f"SELECT {BRIEF} FROM gearbox_jobs j WHERE %s ORDER BY j.id DESC LIMIT :limit"
 SELECT_UPCOMING = f"""
 SELECT {BRIEF} FROM gearbox_jobs j
-WHERE j.next_at > :above AND j.status = 'waiting' AND j.opens_at IS NOT NULL ORDER BY j.next_at LIMIT :limit
-"""
+WHERE j.next_at > :above AND j.opens_at IS NOT NULL ORDER BY j.next_at LIMIT :limit
+"""  # no word of the status, for whose index the order would be given up; a closed gate is a waiting job's
 SELECT_STATES = """
 SELECT j.id, j.status, j.progress_status, j.updated FROM gearbox_jobs j WHERE j.id IN (%s)
 """

@@ -1,7 +1,7 @@
 """Telling those who look at a page what changes, by server-sent events.
 
 One loop looks for all of them: the states of all the jobs that anybody has on a page in one question, four times a
-second; the overview once a second, drawn once for all. It asks nothing while nobody looks. A reader that does not keep
+second; the overview each two seconds, drawn once for all. It asks nothing while nobody looks. A reader that does not keep
 up gets the last state of each job, not every one.
 """
 
@@ -24,7 +24,7 @@ from gearbox.errors import RpcError
 __all__ = ["Listener", "Live", "listen"]
 
 EVERY = 0.25  # s between looks at jobs
-OVERVIEW_EVERY = 1.0
+OVERVIEW_EVERY = 2.0  # its sums cost some 30 ms with thousands of buckets
 BEAT_EVERY = 15.0  # s of silence after which a comment is sent, so that a dead connection is noticed
 IDS_LIMIT = 2_000  # jobs of one page
 LISTENERS_LIMIT = 500
