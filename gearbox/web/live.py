@@ -1,8 +1,8 @@
 """Telling those who look at a page what changes, by server-sent events.
 
 One loop looks for all of them: the states of all the jobs that anybody has on a page in one question, four times a
-second; the overview each two seconds, drawn once for all. It asks nothing while nobody looks. A reader that does not keep
-up gets the last state of each job, not every one.
+second; the overview each two seconds, drawn once for all. It asks nothing while nobody looks. A reader that does not
+keep up gets the last state of each job, not every one.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from gearbox.web.app import application
 
 __all__ = ["Dashboard"]
 
-READ_TIMEOUT = 10  # s for the head of a request to arrive
+HEAD_TIMEOUT = 5  # s for the head of a request to arrive, and for the next request on a connection
 STALL_MS = 15_000  # for which a browser may take nothing of what is sent to it; then it is cut off
 HEAD_LARGEST = 16 * 1024  # bytes
 
@@ -49,7 +49,7 @@ class Dashboard:
         config.bind = [f"fd://{listener.detach()}" for listener in self._listeners]
         config.errorlog = logging.getLogger("gearbox:http")
         config.loglevel = "WARNING"
-        config.read_timeout = READ_TIMEOUT
+        config.keep_alive_timeout = HEAD_TIMEOUT  # `read_timeout` would cut off who listens, and has nothing to say
         config.h11_max_incomplete_size = HEAD_LARGEST
         config.include_server_header = False
         async with open_nursery() as nursery:
