@@ -70,7 +70,9 @@ def measure(bench: Bench, results: Results, rounds: int, only: Sequence[str], ef
             sample = attempt(run, effort)
             if sample is not None:
                 results.add(name, sample)
-                shown = ", ".join(f"{metric.name} {number(sample[metric.name])}" for metric in bench.main if metric.name in sample)
+                shown = ", ".join(
+                    f"{metric.name} {number(sample[metric.name])}" for metric in bench.main if metric.name in sample
+                )
                 progress(f"{bench.name} {round + 1}/{min(rounds, bench.rounds)} {name}: {shown}", end="\n")
 
 

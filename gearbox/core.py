@@ -301,7 +301,8 @@ class Core:
         """Until there is work, or the earliest timer of the store has come."""
         self._wake = trio.Event()
         pause = max(self._next_at - self._clock(), self._not_due_before - trio.current_time(), 0.0)
-        with trio.move_on_after(min(pause, SLEEP_LONGEST, max(self._late_at - trio.current_time(), 0.0))):
+        pause = min(pause, max(self._late_at - trio.current_time(), 0.0))
+        with trio.move_on_after(min(pause, SLEEP_LONGEST)):
             await self._wake.wait()
 
     def _take(self) -> list[_Work]:
