@@ -133,8 +133,8 @@ PREDECESSOR = [
         "K14",
         "a timer beyond 24.8 days fires at once",
         CORE,
-        "trio.move_on_after(min(pause, SLEEP_LONGEST, ",
-        "trio.move_on_after(min(0.001 if pause > 2**31 / 1000 else pause, SLEEP_LONGEST, ",
+        "with trio.move_on_after(min(pause, SLEEP_LONGEST)):",
+        "with trio.move_on_after(0.001 if pause > 2**31 / 1000 else min(pause, SLEEP_LONGEST)):",
     ),
     Mutant(
         "K15",
