@@ -57,7 +57,7 @@ Jobs:
                                 many. Without it: as many as there is work.
   --exceptions                  Forward exceptions to all clients, not only to those that ask for it.
   --timeout-fails               A job over its worker's time limit fails; otherwise it goes to another worker.
-  --job-handle-prefix=PREFIX    What job handles begin with [default: H:<host>:<start>].
+  --job-handle-prefix=PREFIX    What job handles begin with, before the number of the start [default: H:<host>].
   --maximum-payload=MIB         Largest packet [default: 64].
   --maximum-memory=MIB          Payloads of all waiting jobs together; beyond it jobs are refused [default: 512].
   --policies=FILE               How often background jobs that fail are tried again, by function (TOML; docs/server.md).

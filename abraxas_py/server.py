@@ -133,7 +133,7 @@ class Server:
         self._keepalive = keepalive or Keepalive()
         self.counters = Counters()
         self.endpoints: list[str] = []  # as bound
-        self.broker = Broker((handle_prefix or _handle_prefix()).encode(), options or Options(pid=os.getpid()))
+        self.broker = Broker(_handle_prefix(handle_prefix, clock()).encode(), options or Options(pid=os.getpid()))
         self._writer = Writer(journal, self._learn) if journal else None
         self._selector = selectors.DefaultSelector()
         self._links: dict[int, Link] = {}
@@ -547,9 +547,9 @@ async def serve(
         nursery.cancel_scope.cancel()
 
 
-def _handle_prefix() -> str:
+def _handle_prefix(beginning: str, now: float) -> str:
     """`H:<host>:<start>`: no two starts on a host have the same, so no handle ever names two jobs (G6)."""
-    return f"H:{socket.gethostname()[:20]}:{_base36(time.time_ns() // 1000)}"
+    return f"{beginning or f'H:{socket.gethostname()[:20]}'}:{_base36(int(now * 1e6))}"
 
 
 def _base36(number: int) -> str:

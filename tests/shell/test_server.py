@@ -85,12 +85,14 @@ async def test_admin_lines_that_come_together_are_answered_together() -> None:
     assert await stream.receive_some() == b".\nOK 9.9\n"
 
 
-async def test_handles_are_unlike_those_of_another_start() -> None:
-    one, other = Server(), Server()
+@pytest.mark.parametrize("prefix", ["", "here"])
+async def test_handles_are_unlike_those_of_another_start(prefix: str) -> None:
+    one, other = Server(handle_prefix=prefix), Server(handle_prefix=prefix)
     handles = set()
     for server in (one, other):
         (created,) = await ask(Connection(server.attach()), Packet.of(Type.SUBMIT_JOB_BG, b"f", b"", b""))
         assert isinstance(created, Packet)
+        assert created.body.startswith(prefix.encode() or b"H:")
         handles.add(created.body)
         assert len(created.body) <= 63
     assert len(handles) == 2
