@@ -201,7 +201,7 @@ GEARBOX = {
     "cores": ("", {"core", "errors", "rules.leases", "steps", "store", "structlog", "trio"}),
     "vitals": ("", {"store", "attrs", "trio"}),
     "core": ("", {"errors", "gearman", "job", "steps", "store", "vitals", "attrs", "structlog", "trio"}),
-    "methods/params": (PURE, {"errors", "job", "rules.recurrence", "rpc", "steps", "attrs"}),
+    "methods/params": (PURE, {"errors", "job", "rules.recurrence", "rpc", "steps", "attrs", "cattrs"}),
     "methods/objects": (
         PURE,
         {"gearman", "rules.answers", "job", "rules.recurrence", "rpc", "steps", "store", "vitals"},  # two for types

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import Enum
-from functools import cache
+from functools import partial
 from math import isfinite
-from types import NoneType
-from typing import Any, NewType, TypeVar, cast, get_args
+from typing import Any, NewType, TypeVar
 
 import attrs
+import cattrs
 
 from gearbox import rpc
 from gearbox.errors import Code, RpcError
@@ -362,72 +362,71 @@ def _plain(value: Any, _: type) -> str:
     return value if isinstance(value, str) else rpc.dump(value)
 
 
-HOOKS: dict[Any, Callable[[Any, Any], Any]] = {
-    JobId: _job_id,
-    Name: _name,
-    Text: _text,
-    Count: _count,
-    PageSize: _page_size,
-    Seconds: _seconds,
-    Date: _date,
-    Positive: _positive,
-    Reason: _reason,
-    Json: _json,
-    Priority: _word,
-    Backoff: _word,
-    Overlap: _word,
-    Missed: _word,
-    Deed: _word,
-    bool: _flag,
-    str: _plain,
-    Any: lambda value, _: value,
-}
-MISSING: dict[Any, str] = {JobId: "invalid job id", Name: "missing method name"}  # the original's words
+def _converter() -> cattrs.Converter:
+    converter = cattrs.Converter()
+    hooks: dict[Any, Callable[[Any, Any], Any]] = {
+        JobId: _job_id,
+        Name: _name,
+        Text: _text,
+        Count: _count,
+        PageSize: _page_size,
+        Seconds: _seconds,
+        Date: _date,
+        Positive: _positive,
+        Reason: _reason,
+        Json: _json,
+        Priority: _word,
+        Backoff: _word,
+        Overlap: _word,
+        Missed: _word,
+        Deed: _word,
+        bool: _flag,
+        str: _plain,
+    }
+    for kind, hook in hooks.items():
+        converter.register_structure_hook_func(partial(_is, kind), hook)
+    return converter
+
+
+def _is(kind: Any, other: Any) -> bool:
+    return kind is other
+
+
+converter = _converter()
 Params = TypeVar("Params")
-
-
-@attrs.frozen
-class _Field:
-    """A parameter: how its value is made, and what is said if it is missing (None: it may be)."""
-
-    name: str
-    kind: Any
-    hook: Callable[[Any, Any], Any]
-    missing: str | None
-
-
-@cache
-def _fields(kind: Any) -> list[_Field]:
-    attrs.resolve_types(kind)
-    fields = []
-    for field in attrs.fields(kind):
-        (type, *_) = (one for one in get_args(field.type) or (field.type,) if one is not NoneType)
-        missing = MISSING.get(type, f"missing {field.name}") if field.default is attrs.NOTHING else None
-        fields.append(_Field(field.name, type, HOOKS[type], missing))
-    return fields
 
 
 def typed(params: Any, kind: type[Params]) -> Params:
     """The params as `kind`. Raises RpcError 400 with each fault and where it is."""
     if not isinstance(params, dict):
         params = {}
-    values = {}
-    faults = []
-    for field in _fields(cast(Any, kind)):
-        name = field.name
-        value = params.get(name)
-        if value is None:
-            if field.missing is not None:
-                faults.append(field.missing)
-            continue
-        try:
-            values[name] = field.hook(value, field.kind)
-        except (ValueError, TypeError, OverflowError) as error:
-            text = str(error)
-            faults.append(text if text == field.missing else f"{name}: {text}")
-    if faults:
-        raise RpcError(Code.BAD_REQUEST, "; ".join(faults))
-    return kind(**values)
+    params = {key: value for key, value in params.items() if value is not None}
+    try:
+        return converter.structure(params, kind)
+    except cattrs.ClassValidationError as errors:
+        raise _refusal(errors, kind) from None
+
+
+def _refusal(errors: cattrs.ClassValidationError, kind: type) -> RpcError:
+    messages = []
+    fields = attrs.fields_dict(kind)
+    for error, where in _faults(errors):
+        if isinstance(error, RpcError):
+            return error
+        if isinstance(error, KeyError):
+            name = str(error.args[0])
+            words = {JobId: "invalid job id", Name: "missing method name"}  # the original's
+            messages.append(words.get(fields[name].type, f"missing {name}"))  # type: ignore[arg-type]
+        elif str(error) in ("invalid job id", "missing method name") and where in ("id", "name", "method"):
+            messages.append(str(error))  # the original's words
+        else:
+            messages.append(f"{where}: {error}")
+    return RpcError(Code.BAD_REQUEST, "; ".join(messages))
+
+
+def _faults(errors: cattrs.ClassValidationError) -> list[tuple[Exception, str]]:
+    with_notes, without = errors.group_exceptions()
+    return [(error, note.name) for error, note in with_notes] + [(error, "") for error in without]
 
 
 def number_of(value: Any) -> float | None:
