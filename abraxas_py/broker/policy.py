@@ -34,7 +34,7 @@ class Policy:
         """Seconds before a retry, counted from 1.
 
         >>> [Policy("f", retries=9, retry_delay=10, max_delay=60).delay(n) for n in (1, 2, 3, 4, 5000)]
-        [10.0, 20.0, 40.0, 60.0, 60.0]
+        [10.0, 20.0, 40.0, 60, 60]
         """
         try:
             growth = self.backoff ** (retry - 1)

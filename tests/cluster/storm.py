@@ -24,9 +24,9 @@ import attrs
 import pymysql
 import trio
 from ledger_stage import Acknowledged, command
-from load import METHODS, Load
 from mariadb_stage import DURABLE, MariaDb
 from site_stage import Program, Site
+from storm_load import METHODS, Load
 from verdict import Verdict, judge, lines, watch_terminal_rows
 from weather import Victim, Weather
 

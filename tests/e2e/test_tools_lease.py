@@ -67,7 +67,7 @@ def test_the_command_of_a_stopped_worker_is_killed_before_its_job_is_given_away(
             worker.send_signal(signal.SIGCONT)
         with pytest.raises(RpcError) as failed:
             api.watch(id)
-        assert failed.value.code == -28502
+        assert failed.value.code == -28504
 
 
 def test_progress_is_seen_while_a_command_runs(gearbox: Any, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from docopt import docopt
 TESTS = Path(__file__).parent.parent
 sys.path[:0] = [str(TESTS / folder) for folder in ("fuzz", "broker", "gearbox")]
 
-from campaign import Broken, run  # noqa: E402
+from fuzz_campaign import Broken, run  # noqa: E402
 from targets import TARGETS  # noqa: E402
 
 MANUAL = """Give targets inputs that nobody would send (`fuzz` is `python -m tests.fuzz`).

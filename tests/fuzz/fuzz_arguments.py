@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from random import Random
 
-from campaign import Case
+from fuzz_campaign import Case
 
 from gearbox.work.runner import Command, Input, Invocation, prepare, words
 

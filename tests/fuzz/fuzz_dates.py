@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from random import Random
 from zoneinfo import ZoneInfo
 
-from campaign import Case
+from fuzz_campaign import Case
 
 from gearbox.cli.dates import BadDate, iso, parse_date
 

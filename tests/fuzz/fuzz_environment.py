@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from campaign import Case
+from fuzz_campaign import Case
 
 from gearbox.errors import ConfigError
 from gearbox.settings import Settings

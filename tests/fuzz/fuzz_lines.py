@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 import octets
-from campaign import Case
+from fuzz_campaign import Case
 
 from abraxas_py.broker import Broker, Close, Effect, Options, Origin, Send, Stop
 from abraxas_py.broker.model import Right

@@ -7,7 +7,7 @@ from random import Random
 
 import octets
 import reference
-from campaign import Case
+from fuzz_campaign import Case
 
 from abraxas_py.errors import RemoteProtocolError
 from abraxas_py.protocol.packets import Packet

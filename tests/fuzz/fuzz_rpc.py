@@ -12,8 +12,8 @@ from random import Random
 import attrs
 import structlog
 import trio
-from campaign import Case
 from core_stage import System, system
+from fuzz_campaign import Case
 
 from gearbox import methods, rpc
 from gearbox.gearman import Call

@@ -13,7 +13,7 @@ from typing import Any
 
 import broker_invariants
 import octets
-from campaign import Case
+from fuzz_campaign import Case
 
 from abraxas_py.broker import Broker, Close, Effect, Options, Send, Stop
 from abraxas_py.broker.model import WorkerState

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from random import Random
 
-from campaign import Case
+from fuzz_campaign import Case
 
 from gearbox.errors import ConfigError
 from gearbox.work.config import METHOD_SETTINGS, parse

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from campaign import Target
 from fuzz_arguments import Arguments
+from fuzz_campaign import Target
 from fuzz_dates import Dates
 from fuzz_environment import Environment
 from fuzz_lines import Lines

@@ -6,9 +6,9 @@ import doctest
 import os
 from random import Random
 
-import campaign
+import fuzz_campaign
 import pytest
-from campaign import Broken, Case
+from fuzz_campaign import Broken, Case
 from targets import TARGETS
 
 SEED = int(os.environ.get("GEARBOX_TEST_SEED", "1"))
@@ -18,7 +18,7 @@ SEED = int(os.environ.get("GEARBOX_TEST_SEED", "1"))
 def test_it_stands_what_nobody_would_send(name: str) -> None:
     target = TARGETS[name]()
     try:
-        campaign.run(target, SEED, target.cases)
+        fuzz_campaign.run(target, SEED, target.cases)
     finally:
         target.close()
 
@@ -42,9 +42,9 @@ class Fragile:
 
 def test_a_case_that_breaks_something_is_told_in_its_smallest_form() -> None:
     with pytest.raises(Broken) as caught:
-        campaign.run(Fragile(), SEED, 100)
+        fuzz_campaign.run(Fragile(), SEED, 100)
     assert caught.value.case == [7]
 
 
 def test_the_example_of_the_campaign() -> None:
-    assert doctest.testmod(campaign).failed == 0
+    assert doctest.testmod(fuzz_campaign).failed == 0

@@ -11,7 +11,7 @@ from itertools import count
 from pathlib import Path
 
 from abraxas_stage import Peer, serving, submission, work_off
-from disk_stage import small_disk
+from small_disk_stage import small_disk
 
 from abraxas_py.protocol.packets import Packet, Type
 

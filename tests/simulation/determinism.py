@@ -3,7 +3,8 @@
 trio shuffles what runs next, on purpose. With its switch for deterministic scheduling it orders a batch of tasks by
 their age and shuffles that by its own generator, which is seeded here. Neither has a public name, so both are asserted
 to be there. The module `random`, from which backoff and jitter draw, is seeded as well; the clock jumps, and no thread,
-socket or process may take part, since none of them is held by that clock.
+socket or process may take part, since none of them is held by that clock. The names that workers give themselves hold
+the machine's and the process's: the length of these decides how a message is cut into pieces.
 
 The hashes of texts differ from process to process and with them the order of sets, so a process that simulates needs
 PYTHONHASHSEED=0 (`with_fixed_hashes`).
@@ -17,6 +18,7 @@ import random
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
+from unittest.mock import patch
 
 import trio
 import trio.testing
@@ -44,7 +46,8 @@ def run(main: Callable[[], Awaitable[T]], seed: int) -> T:
     random.seed(seed)
     gc.disable()  # nothing may depend on when garbage is found
     try:
-        return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+        with patch("os.getpid", return_value=1), patch("socket.gethostname", return_value="simulated"):
+            return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
     finally:
         gc.enable()
         gc.collect()

@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path
 
 import attrs
-import load
 import probe
+import soak_load
 import trio
-from load import Load
 from probe import MIB, Probe, Sample
 from site_stage import Site, free_port, functions
+from soak_load import Load
 
 from gearbox.client import open_gearbox
 from gearbox.job import TERMINAL
@@ -85,7 +85,7 @@ async def soak(minutes: float, rate: float, limits: Limits) -> Outcome:
     return _judge(under, seen, unfinished, minutes * 60, limits)
 
 
-async def _unfinished(under: load.Load) -> int:
+async def _unfinished(under: soak_load.Load) -> int:
     """How many acknowledged jobs did not end."""
     ends = {status.value for status in TERMINAL}
     left = list(under.acknowledged)

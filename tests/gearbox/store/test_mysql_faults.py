@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 import pytest
 from mariadb_stage import DURABLE, MariaDb
-from proxy_stage import Proxy
+from mysql_proxy_stage import Proxy
 from store_stage import complete, fail, moment, queue, raw, read, run, status
 
 from gearbox.errors import RpcError, StoreBusy, StoreError, StoreUncertain
