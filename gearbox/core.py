@@ -418,8 +418,13 @@ class Core:
         """Run a step that takes `above` over the whole table, a batch at a time."""
         above: int | None = 0
         while above is not None:
+            above = await self._insist(partial(step, above))
+
+    async def _insist(self, step: Step) -> Any:
+        """`call`, again and again until the store works."""
+        while True:
             try:
-                above = await self.call(partial(step, above))
+                return await self.call(step)
             except RpcError:
                 await trio.sleep(PAUSE_LONGEST)
 
@@ -427,11 +432,7 @@ class Core:
         """What cores that are no more left: their jobs, and the news that they had not passed on."""
         above: int | None = 0
         while above is not None:
-            try:
-                adopted: Adopted = await self.call(partial(orphans.recover, RESTART_GRACE, above))
-            except RpcError:
-                await trio.sleep(PAUSE_LONGEST)
-                continue
+            adopted: Adopted = await self._insist(partial(orphans.recover, RESTART_GRACE, above))
             above = adopted.above
             until = trio.current_time() + SILENT_GRACE
             for orphan in adopted.orphans:
@@ -521,11 +522,7 @@ class Core:
         """Jobs claimed by a transaction whose end was not heard of: it was stored after all, and nothing was sent."""
         above: int | None = 0
         while above is not None:
-            try:
-                jobs, above = await self.call(partial(life.claimed, since, until, above))
-            except RpcError:  # it fails again
-                await trio.sleep(PAUSE_LONGEST)
-                continue
+            jobs, above = await self._insist(partial(life.claimed, since, until, above))
             for job in jobs:
                 if not self._gearman.has_sent(job):
                     self.news(job.id, job.epoch, Unsent())
