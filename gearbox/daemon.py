@@ -19,17 +19,19 @@ from abraxas_py.nursery import open_nursery
 from abraxas_py.transport import Dialer
 from gearbox import client, cores, methods
 from gearbox.core import Core
-from gearbox.gearman import Call, Link
+from gearbox.gearman import Link
 from gearbox.settings import Settings
 from gearbox.steps.pruning import Retention
 from gearbox.store import Store, open_store
 
-__all__ = ["Running", "serve"]
+__all__ = ["Census", "Running", "census_of", "link_of", "serve"]
 
 if TYPE_CHECKING:
     from gearbox.web.server import Dashboard
 
 log = structlog.get_logger("gearbox:http")
+
+Census = Callable[[], Mapping[str, int]]  # how many workers offer each function
 
 FAREWELL = 5.0  # s to store what has come in before the end
 
@@ -54,13 +56,13 @@ async def serve(settings: Settings, *, task_status: trio.TaskStatus[Running] = t
         async with open_nursery() as nursery:
             servers: dict[str | None, str | Endpoint | Dialer] = {address: address for address in settings.servers}
             addresses = settings.servers
-            census: Callable[[], Mapping[str, int]] | None = None
+            census: Census | None = None
             if settings.is_embedded:
                 options = Options(pid=os.getpid(), reserved=(client.NAMESPACE.encode(),))
                 server = Server(options, journal=_journal(settings))
                 addresses = tuple(await nursery.start(server.serve, settings.listen))
                 servers = {None: server.dial}
-                census = partial(_census, server)
+                census = partial(census_of, server)
             running = Running(addresses, _new_core(store, settings), trio.Event())
             dashboard = _dashboard(running, settings)
 
@@ -84,7 +86,7 @@ def _journal(settings: Settings) -> Journal | None:
     return SqliteJournal(f"{place}-queue") if isinstance(place, str) else None
 
 
-def _census(server: Server) -> dict[str, int]:
+def census_of(server: Server) -> dict[str, int]:
     """How many workers offer each function. Asking for it as others do would cost a round trip for each batch."""
     functions = server.broker.functions.values()
     return {function.name.decode(errors="replace"): function.workers for function in functions if function.workers}
@@ -100,29 +102,32 @@ def _new_core(store: Store, settings: Settings) -> Core:
     )
 
 
-async def _live(
-    running: Running,
-    store: Store,
-    servers: Mapping[str | None, str | Endpoint | Dialer],
-    census: Callable[[], Mapping[str, int]] | None,
-    started: Callable[[], None],
-) -> None:
-    """One life of a core: until it is told to stop, or the other cores have declared it dead."""
-    core = running.core
-
-    def on_call(call: Call) -> None:
-        methods.dispatch(core, call)
-
-    link = Link(
+def link_of(
+    core: Core, store: Store, servers: Mapping[str | None, str | Endpoint | Dialer], census: Census | None
+) -> Link:
+    """Gearman for a core: calls go to its methods, news of attempts to itself."""
+    return Link(
         servers,
         instance=core.instance,
         database=store.database,
         functions=methods.METHODS,
-        on_call=on_call,
+        on_call=partial(methods.dispatch, core),
         on_news=core.news,
         on_connect=core.gearman_is_back,
         census=census,
     )
+
+
+async def _live(
+    running: Running,
+    store: Store,
+    servers: Mapping[str | None, str | Endpoint | Dialer],
+    census: Census | None,
+    started: Callable[[], None],
+) -> None:
+    """One life of a core: until it is told to stop, or the other cores have declared it dead."""
+    core = running.core
+    link = link_of(core, store, servers, census)
     async with open_nursery() as nursery:
 
         async def end_with_fence() -> None:

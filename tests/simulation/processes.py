@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -13,12 +13,11 @@ import trio
 
 from abraxas_py import AbraxasError, Assigned, Options, Server, Worker, open_client
 from abraxas_py.nursery import open_nursery
-from gearbox import cores, methods
+from gearbox import cores
 from gearbox.client import NAMESPACE, Gearbox, open_gearbox
 from gearbox.core import Core
-from gearbox.daemon import _census
+from gearbox.daemon import Census, census_of, link_of
 from gearbox.errors import StoreError
-from gearbox.gearman import Call, Link
 from gearbox.job import Status
 from gearbox.store import Store
 from gearbox.work.crew import Crew
@@ -30,8 +29,6 @@ from tests.simulation.node import SUPERVISOR_PAUSE, Node
 from tests.simulation.plan import METHODS, RAW
 
 __all__ = ["Client", "broker", "core", "raw_worker", "worker"]
-
-Census = Callable[[], Mapping[str, int]]
 
 SLOTS = 2  # jobs of a method that a worker runs at once
 STOP_TIMEOUT = 5.0  # s that a worker has to finish when it is asked to stop
@@ -91,7 +88,7 @@ async def core(node: Node, nursery: trio.Nursery) -> None:
         await nursery.start(server.serve)
         world.network.listen("gearman", node, serve(node, nursery, server))
         servers: dict[str | None, Any] = {None: server.dial}
-        census: Census | None = partial(_census, server)
+        census: Census | None = partial(census_of, server)
     else:
         census = None
         servers = {"gearman": world.network.dialer(node, "gearman")}
@@ -102,20 +99,7 @@ async def core(node: Node, nursery: trio.Nursery) -> None:
 async def _live(node: Node, store: Store, servers: dict[str | None, Any], census: Census | None, instance: str) -> None:
     """As `daemon._live`."""
     core = Core(store, instance=instance, clock=store.now, hop=node.world.database.hop(node), name=node.name)
-
-    def on_call(call: Call) -> None:
-        methods.dispatch(core, call)
-
-    link = Link(
-        servers,
-        instance=core.instance,
-        database=store.database,
-        functions=methods.METHODS,
-        on_call=on_call,
-        on_news=core.news,
-        on_connect=core.gearman_is_back,
-        census=census,
-    )
+    link = link_of(core, store, servers, census)
     node.stop_gently = core.drain
     async with open_nursery() as nursery:
         await nursery.start(core.run, link)
