@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import socket
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,37 +11,6 @@ import trio.lowlevel
 
 from abraxas_py import ConnectionLost, ListenError, Server, ServerError, open_admin, open_client, serve
 from abraxas_py.access import parse_rule
-
-NAMES = {"server": "localhost", "client": "client.example", "worker": "worker.example"}
-
-
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an authority (`ca`), another one (`other`), and certificates of the first: NAME.pem, NAME.key."""
-    if shutil.which("openssl") is None:
-        if os.environ.get("CI"):
-            pytest.fail("openssl is missing (Debian: openssl)")
-        pytest.skip("openssl is missing (Debian: openssl)")
-    folder = tmp_path_factory.mktemp("certificates")
-
-    def openssl(*arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True, timeout=60)
-
-    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    for authority in ("ca", "other"):
-        subject = f"/CN={authority}"
-        usage = ("-addext", "keyUsage=critical,keyCertSign,cRLSign")  # Python 3.13 demands it of an authority
-        openssl(
-            "req", "-x509", *key, *usage, "-keyout", f"{authority}.key", "-out", f"{authority}.pem", "-subj", subject
-        )
-    for name, host in NAMES.items():
-        (folder / f"{name}.ext").write_text(f"subjectAltName=DNS:{host},IP:127.0.0.1\nauthorityKeyIdentifier=keyid\n")
-        openssl("req", *key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={host}")
-        openssl(
-            *("x509", "-req", "-in", f"{name}.csr", "-out", f"{name}.pem", "-extfile", f"{name}.ext"),
-            *("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"),
-        )
-    return folder
 
 
 def listening(folder: Path, *, ca: bool = False) -> str:
