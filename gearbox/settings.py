@@ -12,12 +12,13 @@ import attrs
 from abraxas_py import InvalidEndpoint, parse_endpoint
 from gearbox.errors import ConfigError
 from gearbox.job import TERMINAL, Status
-from gearbox.store.address import JOBS, MysqlAddress
+from gearbox.store.address import JOBS, MysqlAddress, Tls
 from gearbox.web.access import Http, parse_http
 
 __all__ = ["DEFAULT_LISTEN", "Settings"]
 
 DEFAULT_LISTEN = "127.0.0.1:4730"  # loopback only: whoever reaches the port may run jobs
+WITH_HOSTNAME = ("MYSQL_DATABASE", "MYSQL_PORT", "DB_TABLE_JOBS", "MYSQL_SSL_CA", "MYSQL_SSL_CERT", "MYSQL_SSL_KEY")
 
 
 @attrs.frozen
@@ -96,7 +97,7 @@ def _keep_days(text: str, faults: list[str]) -> dict[Status, float]:
 def _mysql(environment: Mapping[str, str], faults: list[str]) -> MysqlAddress | None:
     """The server to use instead of a file; None if none is named."""
     host, unix_socket = environment.get("MYSQL_HOSTNAME", ""), environment.get("MYSQL_UNIX_SOCKET") or None
-    others = [name for name in ("MYSQL_DATABASE", "MYSQL_PORT", "DB_TABLE_JOBS") if environment.get(name)]
+    others = [name for name in WITH_HOSTNAME if environment.get(name)]
     if not host and not unix_socket:
         if others:
             faults.append(f"{others[0]} is set without MYSQL_HOSTNAME: set that too, or unset it to use SQLite")
@@ -111,6 +112,7 @@ def _mysql(environment: Mapping[str, str], faults: list[str]) -> MysqlAddress | 
         faults.append(f"MYSQL_PORT: {port!r} is no port")
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,47}", table):
         faults.append(f"DB_TABLE_JOBS: {table!r} is no name of at most 48 letters, digits and _")
+    tls = _tls(environment, faults)
     if faults:
         return None
     return MysqlAddress(
@@ -121,7 +123,23 @@ def _mysql(environment: Mapping[str, str], faults: list[str]) -> MysqlAddress | 
         int(port),
         unix_socket,
         table,
+        tls,
     )
+
+
+def _tls(environment: Mapping[str, str], faults: list[str]) -> Tls | None:
+    """How the server has to prove who it is, and we to it; None if nobody has to."""
+    ca, cert, key = (environment.get(name) or None for name in ("MYSQL_SSL_CA", "MYSQL_SSL_CERT", "MYSQL_SSL_KEY"))
+    if (cert is None) != (key is None):
+        missing = "MYSQL_SSL_CERT" if cert is None else "MYSQL_SSL_KEY"
+        faults.append(f"{missing} is not set: a certificate and its key go together")
+    if ca is None:
+        if cert or key:
+            faults.append("MYSQL_SSL_CA is not set: name the authority of the server's certificate too")
+        return None
+    if environment.get("MYSQL_UNIX_SOCKET"):
+        faults.append("MYSQL_SSL_CA and MYSQL_UNIX_SOCKET are both set: what goes through a socket does not use TLS")
+    return Tls(ca, cert, key)
 
 
 def _file(environment: Mapping[str, str], faults: list[str]) -> Path:

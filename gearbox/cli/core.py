@@ -52,6 +52,10 @@ It takes no other options and is controlled by its environment:
   MYSQL_HOSTNAME    keep the jobs on this MySQL 8 or MariaDB 10.6 server (or
                     newer) instead; with it go MYSQL_PORT, MYSQL_DATABASE,
                     MYSQL_USER, MYSQL_PASSWORD and MYSQL_UNIX_SOCKET
+  MYSQL_SSL_CA      a file with the authority that the server's certificate has
+                    to be of: nothing is said to another server, or in the
+                    clear; MYSQL_SSL_CERT and MYSQL_SSL_KEY are the files of
+                    our own certificate and key, for servers that want one
   DB_TABLE_JOBS     the table of jobs there [default: gearbox_jobs]
   GEARBOX_RETENTION how many days jobs are kept after their end, by status:
                     complete=30,errored=90 [default: for ever]

@@ -26,6 +26,7 @@ from gearbox.rules.query import Query
 from gearbox.settings import Settings
 from gearbox.steps import views
 from gearbox.store import Moment, Store, open_store
+from gearbox.store.address import MysqlAddress
 
 __all__ = ["Finding", "examine"]
 
@@ -34,6 +35,7 @@ FILES_WANTED = 4096  # open files: each worker and client is one
 CLOCK_AHEAD = 5.0  # s that the newest row may be ahead of the clock
 CLOCK_EARLIEST = 1_700_000_000  # Unix seconds; before this was written
 ANSWER_TIMEOUT = 5.0  # s
+HERE = ("localhost", "127.0.0.1", "::1")
 WEB_MODULES = ("hypercorn", "starlette", "jinja2", "prometheus_client")
 
 
@@ -82,6 +84,8 @@ def _database(settings: Settings) -> Iterator[Finding]:
     finally:
         store.close()
     yield Finding("ok", f"database {settings.database}")
+    if isinstance(settings.database, MysqlAddress) and settings.database.unix_socket is None:
+        yield _encryption(settings.database)
     yield _clock(now, newest)
 
 
@@ -123,6 +127,21 @@ def _file(path: Path) -> Iterator[Finding]:
         yield Finding("warn", f"permissions: everybody here may read jobs in {path}; chmod o= {path}")
     else:
         yield Finding("ok", f"permissions of {path}: {mode:o}")
+
+
+def _encryption(address: MysqlAddress) -> Finding:
+    from gearbox.store.mysql.link import encryption
+
+    try:
+        version = encryption(address)
+    except StoreError as error:
+        return _fail(str(error), ExitCode.CONFIG)
+    if address.tls is not None:
+        return Finding("ok", f"connection to the database: {version}, and the server is who it should be")
+    told = version or "in the clear"
+    if address.host in HERE:
+        return Finding("ok", f"connection to the database: {told}, on this machine")
+    return Finding("warn", f"connection to the database: {told}, to whoever answers there; set MYSQL_SSL_CA")
 
 
 def _gearman_of_its_own(settings: Settings) -> Iterator[Finding]:

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import attrs
 
-__all__ = ["JOBS", "MysqlAddress"]
+__all__ = ["JOBS", "MysqlAddress", "Tls"]
 
 JOBS = "gearbox_jobs"
 
 
 @attrs.frozen
+class Tls:
+    """Files in PEM: the authority that has to have signed the server's certificate, and a certificate of our own with
+    its key, where the server wants one."""
+
+    ca: str
+    cert: str | None = None
+    key: str | None = None
+
+
+@attrs.frozen
 class MysqlAddress:
-    """Through `unix_socket` where it is given, else by TCP."""
+    """Through `unix_socket` where it is given, else by TCP.
+
+    With `tls` the server has to prove who it is; without, TCP is encrypted if the server can, whoever that is.
+    """
 
     host: str
     user: str
@@ -20,6 +33,7 @@ class MysqlAddress:
     port: int = 3306
     unix_socket: str | None = None
     table: str = JOBS
+    tls: Tls | None = None
 
     def __str__(self) -> str:
         """For people: without the password.

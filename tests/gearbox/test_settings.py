@@ -9,8 +9,10 @@ import pytest
 from gearbox.errors import ConfigError
 from gearbox.job import Status
 from gearbox.settings import Settings
-from gearbox.store.address import MysqlAddress
+from gearbox.store.address import MysqlAddress, Tls
 from gearbox.web.access import Address, Http
+
+SERVER = {"MYSQL_HOSTNAME": "db", "MYSQL_DATABASE": "jobs", "MYSQL_USER": "me", "MYSQL_PASSWORD": "secret"}
 
 
 def test_nothing_set_is_one_self_contained_process_on_loopback() -> None:
@@ -62,13 +64,15 @@ def test_a_home_directory_that_there_is_not(variable: str) -> None:
 
 
 def test_a_server_instead_of_a_file() -> None:
-    server = {"MYSQL_HOSTNAME": "db", "MYSQL_DATABASE": "jobs", "MYSQL_USER": "me", "MYSQL_PASSWORD": "secret"}
-    place = Settings.from_environment(server).place
+    place = Settings.from_environment(SERVER).place
     assert place == MysqlAddress("db", "me", "secret", "jobs", 3306, None, "gearbox_jobs")
     assert "secret" not in f"{place} {place!r}"
     more = {"MYSQL_PORT": "3307", "MYSQL_UNIX_SOCKET": "/run/mysqld.sock", "DB_TABLE_JOBS": "my_jobs"}
-    place = Settings.from_environment(server | more).place
+    place = Settings.from_environment(SERVER | more).place
     assert place == MysqlAddress("db", "me", "secret", "jobs", 3307, "/run/mysqld.sock", "my_jobs")
+    files = {"MYSQL_SSL_CA": "/ca.pem", "MYSQL_SSL_CERT": "/me.pem", "MYSQL_SSL_KEY": "/me.key"}
+    place = Settings.from_environment(SERVER | files).place
+    assert place == MysqlAddress("db", "me", "secret", "jobs", tls=Tls("/ca.pem", "/me.pem", "/me.key"))
 
 
 @pytest.mark.parametrize(
@@ -76,9 +80,13 @@ def test_a_server_instead_of_a_file() -> None:
     [
         ({"MYSQL_DATABASE": "jobs"}, "MYSQL_HOSTNAME"),
         ({"DB_TABLE_JOBS": "jobs"}, "MYSQL_HOSTNAME"),
-        ({"MYSQL_HOSTNAME": "db", "MYSQL_DATABASE": "d", "MYSQL_USER": "u", "MYSQL_PORT": "x"}, "MYSQL_PORT"),
-        ({"MYSQL_HOSTNAME": "db", "MYSQL_DATABASE": "d", "MYSQL_USER": "u", "DB_TABLE_JOBS": "a;b"}, "DB_TABLE_JOBS"),
-        ({"MYSQL_HOSTNAME": "db", "MYSQL_DATABASE": "d", "MYSQL_USER": "u", "GEARBOX_DATABASE": "f"}, "both set"),
+        (SERVER | {"MYSQL_PORT": "x"}, "MYSQL_PORT"),
+        (SERVER | {"DB_TABLE_JOBS": "a;b"}, "DB_TABLE_JOBS"),
+        (SERVER | {"GEARBOX_DATABASE": "f"}, "both set"),
+        ({"MYSQL_SSL_CA": "/ca.pem"}, "MYSQL_HOSTNAME"),
+        (SERVER | {"MYSQL_SSL_CERT": "/me.pem", "MYSQL_SSL_KEY": "/me.key"}, "MYSQL_SSL_CA is not set"),
+        (SERVER | {"MYSQL_SSL_CA": "/ca.pem", "MYSQL_SSL_CERT": "/me.pem"}, "MYSQL_SSL_KEY is not set"),
+        (SERVER | {"MYSQL_SSL_CA": "/ca.pem", "MYSQL_UNIX_SOCKET": "/run/s"}, "does not use TLS"),
     ],
 )
 def test_half_of_a_server_is_refused(environment: dict[str, str], name: str) -> None:

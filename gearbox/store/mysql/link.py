@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import Any
 
 import pymysql
@@ -10,7 +11,7 @@ from pymysql.constants import CLIENT, CR, ER
 from gearbox.errors import StoreBusy, StoreError, StoreFull
 from gearbox.store.address import MysqlAddress
 
-__all__ = ["CONTENDED", "code_of", "connect", "is_lost", "translated"]
+__all__ = ["CONTENDED", "code_of", "connect", "encryption", "is_lost", "translated"]
 
 CONNECT_TIMEOUT = 5  # s
 ANSWER_TIMEOUT = 5  # s for one statement; a lock is not waited for as long
@@ -44,7 +45,8 @@ def connect(address: MysqlAddress, answer_timeout: float | None = ANSWER_TIMEOUT
             read_timeout=answer_timeout,
             write_timeout=answer_timeout,
             autocommit=False,
-            ssl_disabled=address.unix_socket is not None,  # else TLS wherever the server offers it
+            ssl=_context(address),  # None: TLS wherever the server offers it
+            ssl_disabled=address.unix_socket is not None,
             init_command=SESSION,
         )
         with connection.cursor() as cursor:
@@ -52,6 +54,42 @@ def connect(address: MysqlAddress, answer_timeout: float | None = ANSWER_TIMEOUT
     except (pymysql.Error, OSError) as error:
         raise StoreError(f"cannot use the database {address}: {_reason(error)}") from error
     return connection
+
+
+def _context(address: MysqlAddress) -> ssl.SSLContext | None:
+    """What the server's certificate is held against. The files are read for each connection: they may be renewed.
+
+    Raises `StoreError`.
+    """
+    tls = address.tls
+    if tls is None:
+        return None
+    try:
+        context = ssl.create_default_context(cafile=tls.ca)
+    except OSError as error:  # ssl.SSLError is one
+        raise StoreError(f"cannot use the authority {tls.ca} (MYSQL_SSL_CA): {_reason(error)}") from error
+    if tls.cert is not None:
+        try:
+            context.load_cert_chain(tls.cert, tls.key)
+        except OSError as error:
+            raise StoreError(
+                f"cannot use the certificate {tls.cert} with the key {tls.key} (MYSQL_SSL_CERT, MYSQL_SSL_KEY): "
+                f"{_reason(error)}"
+            ) from error
+    return context
+
+
+def encryption(address: MysqlAddress) -> str:
+    """The version of TLS that a connection uses; "" if it is in the clear. Raises `StoreError`."""
+    connection = connect(address)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW SESSION STATUS LIKE 'Ssl_version'")
+            return str(cursor.fetchone()[1])
+    except pymysql.Error as error:
+        raise translated(error, address) from error
+    finally:
+        connection.close()
 
 
 def code_of(error: BaseException) -> int:
