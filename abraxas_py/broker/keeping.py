@@ -80,6 +80,13 @@ class Keeping(State):
         if self._payload_bytes > self.options.resident_bytes:
             self._set_aside(job)
 
+    def _set_aside(self, job: Job) -> None:
+        """Leave the payload of a kept job to the journal."""
+        assert job.data is not None
+        self._payload_bytes -= len(job.data)
+        self._on_disk += 1
+        job.data = None
+
     def retry_dead(self, job: Job) -> None:
         """Have a dead job run anew, under the handle that it had."""
         del self.dead[job.handle]

@@ -1,7 +1,7 @@
 """Every change of the broker's state, as verbs; and nothing else.
 
 `Broker` translates what peers say into these verbs; they change the model and append effects. There is no I/O, no clock
-and no chance in here.
+and no chance in here. Who is woken for a job is decided in `waking.py`.
 
 A job's life
     admit -> [STORING ->] [DELAYED ->] QUEUED -> RUNNING -> ENDED. `_enqueue` is the only way into a queue, `take` the
@@ -16,21 +16,14 @@ Coalescing
     to its worker but joined by nobody if it runs (defect G7). A job that anybody submitted in the background is never
     abandoned, whoever joins and leaves it (G2, G3).
 
-Waking
-    is decided once, at the end of an input, for the functions that gained work or lost an expected worker (`_gained`):
-    `_wake` sends as many NOOPs as there are queued jobs that no worker is on its way to. A worker that does not grab
-    within `wakeup_timeout` counts as not on its way. PRE_SLEEP while a job waits is answered by NOOP at once. So a job
-    that can run while a worker sleeps that could run it always has a NOOP on its way (B7), and a herd of sleepers stays
-    asleep. What gearmand does too: CAN_DO of a sleeping worker does not wake it for what waits already.
-
 Keeping
     Where there is a journal (`keep`), a job that anybody submitted in the background is kept: it is STORING until the
     journal reports its row durable, and only then answered by JOB_CREATED and given out, so a refused submission has
     left nothing and run nowhere (B1, B12). A background submission that joins a foreground job has a row made for it
     and waits for that alone. The end of a kept job is told (its clients, GET_STATUS, and ECHO_REQ of its worker) once
-    its row's removal is durable: what anybody heard the end of never runs again. `_store`, `_amend` and `_strike` ask
-    for the three changes of a row; what follows from the journal's reports stands in `keeping.py`, and how replies keep
-    their order meanwhile in `backlog.py`.
+    its row's removal is durable: what anybody heard the end of never runs again. What is asked of the journal for this
+    stands in `asking.py`, what follows from its reports in `keeping.py`, and how replies keep their order meanwhile in
+    `backlog.py`.
 
 Failing
     With a `Policy` for its function, a background job that fails or whose worker is lost is DELAYED and tried again
@@ -46,43 +39,35 @@ Late reports
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from math import inf
 
-from abraxas_py.broker.backlog import After, Backlog
-from abraxas_py.broker.effects import Amend, Close, Effect, Load, Record, Remove, Send, Stop, Store
+from abraxas_py.broker.backlog import After
+from abraxas_py.broker.effects import Effect, Send
 from abraxas_py.broker.model import (
-    ASLEEP,
-    AWAKE,
     DELAYED,
     ENDED,
-    OVERDUE,
     QUEUED,
     RUNNING,
     STORING,
-    WOKEN,
     Function,
     Job,
     Options,
     Origin,
     Peer,
-    Queue,
 )
 from abraxas_py.broker.policy import Policy
-from abraxas_py.broker.schedule import Schedule, next_due, text
-from abraxas_py.broker.timers import Timers
+from abraxas_py.broker.schedule import Schedule, next_due
+from abraxas_py.broker.waking import Waking, demand
 from abraxas_py.errors import RemoteProtocolError
 from abraxas_py.protocol.packets import (
-    MAX_FUNCTION_BYTES,
     MAX_HANDLE_BYTES,
     MAX_UNIQUE_BYTES,
     Packet,
     Priority,
     Type,
 )
-from abraxas_py.protocol.wire import Message
 
 __all__ = ["State", "coalescing_key"]
 
@@ -90,15 +75,8 @@ __all__ = ["State", "coalescing_key"]
 # reports.
 MAX_PARDONED = 256
 
-# How many payloads ahead of the next job are asked for, where they are on disk: at 30,000 jobs a second the journal's
-# thread has 17 ms to read them.
-LOOK_AHEAD = 512
-
-_FORBIDDEN_IN_NAMES = re.compile(rb"[\x00-\x20\x7f]")
-_NUL = re.compile(rb"\x00")
 _new = tuple.__new__  # makes a named tuple in a third of the time that calling its class takes
 _JOB_CREATED = Type.JOB_CREATED  # looked up once; see `model`
-_NOOP = Packet(Type.NOOP)
 _NO_JOB = Packet(Type.NO_JOB)
 # gearmand has a text for each, and clients log them.
 _NOT_FOUND = {
@@ -109,7 +87,7 @@ _NOT_FOUND = {
 _ENDS = frozenset({Type.WORK_COMPLETE, Type.WORK_FAIL, Type.WORK_EXCEPTION})
 
 
-class State:
+class State(Waking):
     """`functions`, `jobs` and `peers` may be read by anyone and are changed only here.
 
     `handle_prefix` begins every job handle and must differ from start to start, so that a handle of an earlier run
@@ -117,30 +95,16 @@ class State:
     """
 
     def __init__(self, handle_prefix: bytes, options: Options | None = None) -> None:
-        self.options = options or Options()
-        self.functions: dict[bytes, Function] = {}
+        super().__init__(options or Options())
         self.jobs: dict[bytes, Job] = {}  # by handle
         self.peers: dict[int, Peer] = {}
         self.dead: dict[bytes, Job] = {}  # by handle: what failed for good under a policy, the oldest first
         self._handle_prefix = handle_prefix
         self._submitted = 0  # how many handles there ever were
         self._payload_bytes = 0  # of all jobs together
-        self._timers = Timers()
-        self._effects: list[Effect | After] = []
-        self._next_row = 0  # of the journal; 0: there is none
-        self._numbered = 0  # how many things there ever were to wait for
-        self._storing: dict[Job, tuple[int, float]] = {}  # the number of its `Store`, and when it is due
-        self._removing: dict[bytes, int] = {}  # by handle: the numbers of the last changes for jobs that ended
-        self._unsettled: dict[int, Job] = {}  # by number: whose change the journal has not reported on
         self._on_disk = 0  # how many jobs have their payloads in the journal alone
-        self._loads: dict[int, Job] = {}  # by row: whose payloads are being read
-        self._assigning: dict[Job, tuple[int, Type]] = {}  # those a worker waits for: what its answer is `After`
-        self._backlog = Backlog()
-        self._is_waiting = False  # whether any reply waits: then all effects are sifted
         self._abandoned: dict[bytes, Job] = {}  # running, and nobody waits for them: by unique, for who asks alone
-        self._released: list[Effect] = []  # what has waited and need not any more
         self._laden: dict[Function, None] = {}  # those with queued jobs, and some that had until lately
-        self._gained: dict[Function, None] = {}  # functions to wake sleepers for, at the end of this input
 
     @property
     def deadline(self) -> float:
@@ -184,104 +148,6 @@ class State:
             timer.action(timer.target, now)
         return self._settle(now)
 
-    def _settle(self, now: float) -> list[Effect]:
-        if self._gained:
-            for function in self._gained:
-                self._wake(function, now)
-            self._gained.clear()
-        effects, self._effects = self._effects, []
-        if not self._is_waiting:
-            return effects  # type: ignore[return-value]  # without an `After`
-        done = self._released + self._backlog.sift(effects)
-        self._released.clear()
-        self._is_waiting = bool(self._backlog)
-        return done
-
-    def send(self, peer: Peer, message: Message) -> None:
-        """Send a message to a peer."""
-        self._effects.append(_new(Send, (message, (peer.id,))))
-
-    def send_after(self, number: int, peer: Peer, message: Packet | None) -> None:
-        """Send a message to a peer when the journal has reported on a change; 0: now."""
-        if number:
-            self._is_waiting = True
-            self._effects.append(After(number, message, (peer.id,)))
-        else:
-            assert message is not None
-            self.send(peer, message)
-
-    def close(self, peer: Peer) -> None:
-        """Close a peer's connection, when what was sent to it has left."""
-        peer.is_closed = True
-        self._effects.append(Close(peer.id))
-
-    def stop(self, *, drain: bool) -> None:
-        """Stop the server."""
-        self._effects.append(Stop(drain))
-
-    # Functions
-
-    def function(self, name: bytes) -> Function:
-        """The function of that name; a new one is made known. Raises RemoteProtocolError for a bad name."""
-        function = self.functions.get(name)
-        if function is None:
-            if not name:
-                raise RemoteProtocolError("INVALID_FUNCTION_NAME", "The function's name is empty")
-            if len(name) > MAX_FUNCTION_BYTES:
-                raise RemoteProtocolError("ARGUMENT_TOO_LARGE", "Function name too large")
-            forbidden = _NUL if self.options.legacy_names else _FORBIDDEN_IN_NAMES
-            if forbidden.search(name):
-                # B11: such a name would forge lines of `status` (G18).
-                raise RemoteProtocolError(
-                    "INVALID_FUNCTION_NAME", "Control characters or spaces in the function's name"
-                )
-            if len(self.functions) >= self.options.max_functions:
-                raise RemoteProtocolError("NOT_ALLOWED", "The server knows too many functions already")
-            function = self._add_function(name)
-        return function
-
-    def _add_function(self, name: bytes) -> Function:
-        function = self.functions[name] = Function(name)
-        function.policy = next((policy for policy in self.options.policies if policy.fits(name)), None)
-        return function
-
-    def drop(self, function: Function) -> bool:
-        """Make a function unknown; False where it has workers or jobs."""
-        if function.workers or function.total:
-            return False
-        del self.functions[function.name]
-        return True
-
-    def learn(self, peer: Peer, function: Function, limit: float) -> None:
-        """A worker can do a function, for `limit` seconds a job; saying it again changes the limit only.
-
-        Raises RemoteProtocolError where it may not.
-        """
-        _demand(peer.may_work)
-        if function.name.startswith(self.options.reserved) and not peer.origin.is_own:
-            raise RemoteProtocolError("NOT_ALLOWED", "This function is the server's own")
-        if function not in peer.abilities:
-            function.workers += 1
-            if peer.state is ASLEEP:
-                function.sleepers[peer] = None
-            elif peer.state is WOKEN:
-                function.woken += 1
-        peer.abilities[function] = limit
-
-    def unlearn(self, peer: Peer, function: Function) -> None:
-        """A worker takes no more jobs of a function; what it runs of it, it may finish."""
-        del peer.abilities[function]
-        function.workers -= 1
-        function.sleepers.pop(peer, None)
-        if peer.state is WOKEN:
-            function.woken -= 1
-            self._gained[function] = None
-
-    def unlearn_all(self, peer: Peer) -> None:
-        """A worker takes no more jobs."""
-        for function in list(peer.abilities):
-            self.unlearn(peer, function)
-
     # Submissions
 
     def admit(
@@ -299,7 +165,7 @@ class State:
         schedule: Schedule | None = None,
     ) -> None:
         """Join the job of this unique or make a new one; answer JOB_CREATED. B12: validate, persist, answer, wake."""
-        _demand(peer.may_submit)
+        demand(peer.may_submit)
         if len(unique) > MAX_UNIQUE_BYTES:
             raise RemoteProtocolError("ARGUMENT_TOO_LARGE", "Unique value too large")
         if unique and peer.is_streaming and not is_background:
@@ -356,82 +222,7 @@ class State:
             function.jobs[key] = job
         return job
 
-    # Keeping
-
-    def _number(self) -> int:
-        self._numbered += 1
-        return self._numbered
-
-    def _store(self, job: Job, due_at: float) -> None:
-        """Have a job kept."""
-        assert job.data is not None
-        job.row = self._next_row
-        self._next_row += 1
-        number = self._number()
-        self._storing[job] = number, due_at
-        self._unsettled[number] = job
-        record = Record(
-            job.row,
-            job.handle,
-            job.function.name,
-            job.unique,
-            job.priority,
-            max(due_at, 0.0),
-            job.retries,
-            False,
-            text(job.schedule) if job.schedule else b"",
-            job.reducer,
-            job.data,
-        )
-        self._effects.append(Store(number, record))
-
-    def _amend(self, job: Job, due_at: float, *, is_dead: bool = False) -> int:
-        """Have what has changed about a job kept; the change's number."""
-        number = self._number()
-        self._effects.append(Amend(number, job.row, due_at, job.retries, is_dead))
-        return number
-
-    def _strike(self, job: Job) -> int:
-        """Have a job kept no more; the change's number."""
-        number = self._number()
-        self._unsettled[number] = job
-        self._effects.append(Remove(number, job.row))
-        self._removing[job.handle] = number
-        job.row = 0
-        return number
-
-    def removal(self, handle: bytes) -> int:
-        """The number of the change that makes the end of this job durable; 0 where there is none on its way."""
-        return self._removing.get(handle, 0)
-
-    @property
-    def last_removal(self) -> int:
-        """The number of the last such change that is on its way; 0: there is none."""
-        return next(reversed(self._removing.values()), 0)
-
-    def _look_ahead(self, job: Job, queue: Queue) -> None:
-        """Before payloads on disk are wanted, ask for them, many at a time; this job has just left its queue."""
-        absent = [job] if job.data is None and job.row not in self._loads else []
-        edge = queue.ahead(LOOK_AHEAD)
-        if absent or (edge is not None and edge.data is None and edge.row not in self._loads):
-            absent += [
-                other for other in queue.upcoming(2 * LOOK_AHEAD) if other.data is None and other.row not in self._loads
-            ]
-            self._loads.update((other.row, other) for other in absent)
-            self._effects.append(Load(tuple(other.row for other in absent)))
-
-    def assign_later(self, peer: Peer, job: Job, type: Type) -> None:
-        """Answer a worker's grab when the payload of its job has been read."""
-        number = self._number()
-        self._assigning[job] = number, type
-        self.send_after(number, peer, None)
-
-    def _set_aside(self, job: Job) -> None:
-        """Leave the payload of a kept job to the journal."""
-        assert job.data is not None
-        self._payload_bytes -= len(job.data)
-        self._on_disk += 1
-        job.data = None
+    # Queues
 
     def _delay(self, job: Job, due_at: float) -> None:
         job.state = DELAYED
@@ -531,22 +322,6 @@ class State:
         else:
             self._effects.append(_new(Send, (packet, tuple(clients))))
 
-    def _keep_end(self, job: Job, now: float, *, is_dead: bool = False) -> None:
-        """Have it kept that a run of a kept job is over."""
-        if job.worker is not None:
-            job.worker.last_end = job.handle
-        if job.schedule is None and not is_dead:
-            self._strike(job)
-        else:
-            due_at = 0.0
-            if job.schedule is not None:
-                job.retries = 0
-                due_at = next_due(job.schedule, now)
-            number = self._amend(job, due_at, is_dead=is_dead)
-            self._removing.pop(job.handle, None)
-            self._removing[job.handle] = number
-            self._unsettled[number] = job
-
     def _time_out(self, job: Job, now: float) -> None:
         assert job.worker is not None
         job.timer = None
@@ -555,61 +330,6 @@ class State:
             self.fail(job, now)
         else:
             self._lose(job, now)
-
-    # Sleeping and waking
-
-    def sleep(self, peer: Peer, now: float) -> None:
-        """A worker will wait for NOOP; while a job waits, that is at once."""
-        self.rise(peer)
-        if any(function.queued for function in peer.abilities):
-            self._rouse(peer, now)
-        else:
-            peer.state = ASLEEP
-            for function in peer.abilities:
-                function.sleepers[peer] = None
-
-    def _wake(self, function: Function, now: float) -> None:
-        """NOOP to as many sleepers as there is work that nobody is on the way to; the longest asleep come first."""
-        if not function.sleepers:
-            return
-        if self.options.worker_wakeup == inf:
-            count: float = function.queued - function.woken
-        elif function.queued:
-            count = self.options.worker_wakeup or inf
-        else:
-            return
-        while count > 0 and function.sleepers:
-            self._rouse(next(iter(function.sleepers)), now)
-            count -= 1
-
-    def _rouse(self, peer: Peer, now: float) -> None:
-        """The only sender of NOOP."""
-        for function in peer.abilities:
-            function.sleepers.pop(peer, None)
-            function.woken += 1
-        peer.state = WOKEN
-        peer.timer = self._timers.arm(now + self.options.wakeup_timeout, self._oversleep, peer)
-        self.send(peer, _NOOP)
-
-    def _oversleep(self, peer: Peer, now: float) -> None:
-        self.rise(peer)
-        peer.state = OVERDUE
-
-    def rise(self, peer: Peer) -> None:
-        """A worker shows that it is awake; what others of its functions wait for may need another one."""
-        if peer.state is AWAKE:
-            return
-        if peer.state is ASLEEP:
-            for function in peer.abilities:
-                function.sleepers.pop(peer, None)
-        elif peer.state is WOKEN:
-            assert peer.timer is not None
-            self._timers.cancel(peer.timer)
-            peer.timer = None
-            for function in peer.abilities:
-                function.woken -= 1
-                self._gained[function] = None
-        peer.state = AWAKE
 
     # Ends
 
@@ -781,11 +501,6 @@ def coalescing_key(unique: bytes, data: bytes) -> bytes:
     """What a submission coalesces by; empty: nothing."""
     # The text knows nothing of `-`; gearmand and libgearman take it for "the payload is the key". No unique holds NUL.
     return b"\0" + sha256(data).digest() if unique == b"-" else unique
-
-
-def _demand(is_allowed: bool) -> None:
-    if not is_allowed:
-        raise RemoteProtocolError("NOT_ALLOWED", "This is not taken from this connection")
 
 
 def _pardon(peer: Peer, handle: bytes, *, everything: bool) -> None:

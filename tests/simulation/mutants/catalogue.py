@@ -29,6 +29,7 @@ LIFE = "gearbox/steps/life.py"
 CORE = "gearbox/core.py"
 LINK = "gearbox/gearman.py"
 STATE = "abraxas_py/broker/state.py"
+WAKING = "abraxas_py/broker/waking.py"
 BROKER = "abraxas_py/broker/broker.py"
 HANDLER = "gearbox/work/handler.py"
 LEASE = "gearbox/work/lease.py"
@@ -448,7 +449,7 @@ OWN = [
     Mutant(
         "deaf sleepers",
         "a sleeping worker is not woken",
-        STATE,
+        WAKING,
         "        while count > 0 and function.sleepers:\n",
         "        while count > 1 and function.sleepers:\n",
     ),
