@@ -77,13 +77,16 @@ class Gearbox:
 
 
 @contextmanager
-def connect(servers: Sequence[str], *, connect_timeout: float = inf, who: str = "") -> Iterator[Gearbox]:
+def connect(
+    servers: Sequence[str], *, connect_timeout: float = inf, who: str = "", traceparent: str | None = None
+) -> Iterator[Gearbox]:
     """A `Gearbox` on any of the Gearman `servers`, until the block ends; the rest as in `open_gearbox`."""
     begun: SimpleQueue[Gearbox | BaseException] = SimpleQueue()
     end = trio.Event()
 
     async def main() -> None:
-        async with open_gearbox(servers, connect_timeout=connect_timeout, who=who) as gearbox:
+        opening = open_gearbox(servers, connect_timeout=connect_timeout, who=who, traceparent=traceparent)
+        async with opening as gearbox:
             begun.put(Gearbox(gearbox, trio.lowlevel.current_trio_token()))
             await end.wait()
         # calls that are under way are system tasks, which the end of the run cancels

@@ -28,6 +28,7 @@ from abraxas_py.transport import Dialer
 from gearbox import rpc
 from gearbox.errors import Code, RpcError
 from gearbox.shapes import Graph, History, JobSpec, MethodRow, Retried, ScheduleRow, StatusRow
+from gearbox.trace import META
 
 __all__ = ["NAMESPACE", "Gearbox", "open_gearbox"]
 
@@ -41,15 +42,21 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0  # seconds before it is made again
 
 @asynccontextmanager
 async def open_gearbox(
-    servers: Sequence[str | Endpoint | Dialer], *, client_id: str = "", connect_timeout: float = inf, who: str = ""
+    servers: Sequence[str | Endpoint | Dialer],
+    *,
+    client_id: str = "",
+    connect_timeout: float = inf,
+    who: str = "",
+    traceparent: str | None = None,
 ) -> AsyncIterator[Gearbox]:
     """A `Gearbox` on any of the Gearman `servers`.
 
     `connect_timeout` is how long a call waits for a server, in seconds; then it raises `Unavailable` and was
-    certainly not made. `who` is the name under which the audit notes what is done here.
+    certainly not made. `who` is the name under which the audit notes what is done here. `traceparent` is the trace to
+    which all belongs that is queued here (W3C Trace Context), unless a call names another.
     """
     async with open_client(*servers, client_id=client_id, submit_timeout=connect_timeout) as client:
-        yield Gearbox(client, who)
+        yield Gearbox(client, who, traceparent)
 
 
 class Gearbox:
@@ -58,33 +65,41 @@ class Gearbox:
     `on_repeat` is called with the error when a call is made again.
     """
 
-    def __init__(self, client: Client, who: str = "") -> None:
+    def __init__(self, client: Client, who: str = "", traceparent: str | None = None) -> None:
         self.on_repeat: Callable[[AbraxasError], object] = lambda error: None
         self._client = client
-        self._meta = {"who": who} if who else {}
+        self._meta = _given({"who": who or None, META: traceparent})
         self._instance = str(uuid.uuid4())
         self._calls = itertools.count(1)
 
-    async def call(self, method: str, params: Any = None, *, priority: Priority = Priority.NORMAL) -> Any:
+    async def call(
+        self,
+        method: str,
+        params: Any = None,
+        *,
+        priority: Priority = Priority.NORMAL,
+        traceparent: str | None = None,
+    ) -> Any:
         """The result of any RPC method, by its full name (`gearbox\\core::status`, or a worker's own method).
 
         It is made once: `ConnectionLost` says that its outcome is not known.
         """
         id = f"{self._instance}-{next(self._calls)}"
-        payload = rpc.request(method, params, id, self._meta)
+        meta = self._meta if traceparent is None else {**self._meta, META: traceparent}
+        payload = rpc.request(method, params, id, meta)
         return rpc.parse_response(await self._client.submit(method, payload, priority=priority), id)
 
     async def _do(self, method: str, **params: Any) -> Any:
         """A call of the core that must not be made twice. Params that are None are left out."""
         return await self.call(f"{NAMESPACE}{method}", _given(params))
 
-    async def _ask(self, method: str, params: Any) -> Any:
+    async def _ask(self, method: str, params: Any, traceparent: str | None = None) -> Any:
         """A call of the core that may be made twice: once more, when the connection is lost before the answer."""
         until, pause = inf, FIRST_PAUSE
         while True:
             asked_at = trio.current_time()
             try:
-                return await self.call(f"{NAMESPACE}{method}", params)
+                return await self.call(f"{NAMESPACE}{method}", params, traceparent=traceparent)
             except ConnectionLost as error:
                 lost_at = trio.current_time()
                 if lost_at - asked_at > SOUND_AFTER:
@@ -118,6 +133,7 @@ class Gearbox:
         timeout: float | None = None,
         expires: str | float | None = None,
         submit_token: str | None = None,
+        traceparent: str | None = None,
     ) -> int:
         """Queue a job and return its id; it is stored durably by then.
 
@@ -125,7 +141,8 @@ class Gearbox:
         `timeout` how long one try may run, `expires` when the job is given up unless a try has begun.
 
         A call whose answer is lost is repeated without harm, since its token is stored with the job. Give a
-        `submit_token` of your own to be able to repeat it after a restart of your program, too.
+        `submit_token` of your own to be able to repeat it after a restart of your program, too. `traceparent` is the
+        trace that the job belongs to (W3C Trace Context): its worker gets it.
         """
         params = {
             "name": name,
@@ -143,18 +160,20 @@ class Gearbox:
             "expires": expires,
             "submit_token": submit_token or str(uuid.uuid4()),
         }
-        id = await self._ask("queue", _given(params))
+        id = await self._ask("queue", _given(params), traceparent)
         if not isinstance(id, int):
             raise RpcError(Code.INTERNAL_ERROR, "the core's answer is no job id", id)
         return id
 
-    async def queue_many(self, jobs: Sequence[JobSpec], *, submit_token: str | None = None) -> list[int]:
+    async def queue_many(
+        self, jobs: Sequence[JobSpec], *, submit_token: str | None = None, traceparent: str | None = None
+    ) -> list[int]:
         """Queue all the jobs or none, and return their ids in the same order.
 
         They name each other by `ref`, `after_ref` and `before_ref`, so that a whole graph is stored at once.
         """
         params = {"jobs": list(jobs), "submit_token": submit_token or str(uuid.uuid4())}
-        ids = await self._ask("queue_many", params)
+        ids = await self._ask("queue_many", params, traceparent)
         assert isinstance(ids, list)
         return ids
 

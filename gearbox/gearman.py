@@ -46,6 +46,7 @@ from gearbox import rpc
 from gearbox.errors import Code, RpcError
 from gearbox.job import Ended, Event, Job, Outcome, Unsent
 from gearbox.job import Priority as JobPriority
+from gearbox.trace import META
 
 __all__ = ["Call", "Failed", "Gearman", "Link", "Lost", "Presence", "ServerView"]
 
@@ -202,6 +203,8 @@ class Link:
         desk = self._desk(server) or self._desks[job.id % len(self._desks)]
         request_id = f"{self._instance}-{next(self._calls)}"
         meta = {"gearbox_id": job.id, "gearbox_attempt": job.epoch, **inputs}
+        if job.traceparent is not None:
+            meta[META] = job.traceparent
         key = job.id, job.epoch
 
         def ended(task: Task) -> None:

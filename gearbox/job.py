@@ -120,6 +120,7 @@ class NewJob:
     retry_of: int | None = None  # the failed job whose place this one takes
     schedule: str | None = None  # the name of the recurring entry that made it
     submit_token: str | None = None  # the same token again means the same call again
+    traceparent: str | None = None  # of whoever queued it (`trace`)
 
 
 @attrs.frozen(slots=False)  # `changed` copies the dictionary
@@ -163,6 +164,7 @@ class Job:
     held: int | None = None  # rank of its priority while it is ready, but its method is paused or at its limit
     retry_of: int | None = None
     schedule: str | None = None
+    traceparent: str | None = None
 
     @property
     def is_untried(self) -> bool:

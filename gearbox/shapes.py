@@ -66,6 +66,7 @@ class StatusRow(TypedDict, total=False):
     expires: str
     retry_of: int
     schedule: str
+    traceparent: str
 
 
 class AttemptRow(TypedDict):

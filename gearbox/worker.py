@@ -42,6 +42,7 @@ from gearbox import rpc
 from gearbox.client import open_gearbox
 from gearbox.errors import Code, GearboxError, RpcError
 from gearbox.job import Status
+from gearbox.trace import META, trace_of
 from gearbox.work.crew import Crew
 from gearbox.work.handler import Assignment
 from gearbox.work.runner import BAD_OUTPUT, Report, failure
@@ -95,6 +96,11 @@ class Job:
     def pool(self) -> list[Any]:
         """`{"id", "result"}` of each job of its pool (`before_id`)."""
         return self._work.meta.get("gearbox_pool") or []
+
+    @property
+    def traceparent(self) -> str | None:
+        """The trace of whoever queued the job (W3C Trace Context): give it to what this job does and queues."""
+        return trace_of(self._work.meta.get(META))
 
     def progress(self, number: float) -> None:
         """Tell how far it is, by custom a percentage; from any thread, as often as you like. Raises JobLost."""

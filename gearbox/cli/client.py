@@ -23,6 +23,7 @@ from gearbox.cli.terminal import Terminal
 from gearbox.cli.wanted import Complaint, Wanted, understand
 from gearbox.client import open_gearbox
 from gearbox.errors import RpcError
+from gearbox.trace import ENVIRONMENT, trace_of
 
 __all__ = ["main", "run"]
 
@@ -38,7 +39,9 @@ async def converse(servers: Sequence[str], wanted: Wanted) -> ExitCode:
     session: Session | None = None
     try:
         with trio.fail_after(wanted.timeout):
-            async with open_gearbox(servers, connect_timeout=CONNECT_TIMEOUT, who=_who()) as gearbox:
+            trace = trace_of(os.environ.get(ENVIRONMENT))
+            opening = open_gearbox(servers, connect_timeout=CONNECT_TIMEOUT, who=_who(), traceparent=trace)
+            async with opening as gearbox:
                 gearbox.on_repeat = lambda error: terminal.tell("=== Lost the connection, trying again")
                 session = Session(servers, gearbox, wanted, terminal)
                 await session.perform()

@@ -138,6 +138,7 @@ In method names, / stands for \.
 Environment:
   GEARMAN_SERVER  where Gearman is: host:port, several with commas
                                                      [default: 127.0.0.1:4730]
+  TRACEPARENT     the trace that queued jobs belong to (W3C Trace Context)
   DEBUG           gearbox:* shows what happens inside
   NO_COLOR        no colours, also on a terminal
 

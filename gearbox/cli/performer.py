@@ -14,6 +14,7 @@ import trio
 from gearbox import rpc
 from gearbox.cli.joblog import Log
 from gearbox.job import Status
+from gearbox.trace import ENVIRONMENT, META, trace_of
 from gearbox.work.child import run
 from gearbox.work.config import Method
 from gearbox.work.guard import Guard
@@ -27,12 +28,17 @@ logger = logging.getLogger("gearbox.worker")
 
 SHOWN_CHARACTERS = 1000  # of a command on the console and in the log; a job may bring megabytes of arguments
 SECRETS = frozenset({"MYSQL_PASSWORD", "GEARBOX_HTTP_TOKEN"})  # no command's business, and readable in /proc
+OURS = SECRETS | {ENVIRONMENT}  # the trace of whoever started the worker is not the job's
 
 
-def command_environment(environment: Mapping[str, str], method: str, ticket: Ticket | None) -> dict[str, str]:
-    """A command's environment: ours without secrets, and which job it is, never anything that the job brought."""
-    inherited = {name: value for name, value in environment.items() if name not in SECRETS}
+def command_environment(
+    environment: Mapping[str, str], method: str, ticket: Ticket | None, traceparent: str | None = None
+) -> dict[str, str]:
+    """A command's environment: ours without secrets, which job it is, and its trace; nothing else that it brought."""
+    inherited = {name: value for name, value in environment.items() if name not in OURS}
     inherited["GEARBOX_METHOD"] = method
+    if traceparent is not None:
+        inherited[ENVIRONMENT] = traceparent
     if ticket is not None:
         inherited["GEARBOX_JOB_ID"] = str(ticket.id)
         if ticket.attempt is not None:
@@ -90,7 +96,7 @@ class CommandPerformer:
             self.method.input,
             self.method.output,
             params,
-            environment=command_environment(os.environ, self.method.name, ticket),
+            environment=command_environment(os.environ, self.method.name, ticket, trace_of(work.meta.get(META))),
             output_limit_bytes=self.method.output_limit,
             started=partial(self._started, work),
             ended=self.guard.remove,

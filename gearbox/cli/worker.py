@@ -70,6 +70,7 @@ from g-core (g-client raw) gets its data as the RPC result.
 
 The command's environment has
   GEARBOX_JOB_ID, GEARBOX_ATTEMPT, GEARBOX_METHOD
+  TRACEPARENT       the trace of whoever queued the job, if it has one
   GEARBOX_PROGRESS  a file to write progress to: echo 42 > "$GEARBOX_PROGRESS"
   GEARBOX_INPUTS    a file with the results of the jobs it has waited for:
                     {{"after":{{"id","result"}},"pool":[{{"id","result"}},...]}}

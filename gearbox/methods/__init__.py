@@ -27,6 +27,7 @@ from gearbox.rules.query import parse as parse_query
 from gearbox.rules.recurrence import Schedule
 from gearbox.steps import bundles, controls, life, operators, recurring, views
 from gearbox.store import Step
+from gearbox.trace import META, trace_of
 from gearbox.vitals import memory_bytes
 
 __all__ = ["METHODS", "call", "dispatch"]
@@ -44,6 +45,7 @@ class Caller:
     is_kept: bool
     who: str | None
     call: Call
+    traceparent: str | None = None
 
 
 def ask(core: Core, step: Step, caller: Caller, show: Callable[[Any], Any] | None = None) -> None:
@@ -59,7 +61,8 @@ def ask(core: Core, step: Step, caller: Caller, show: Callable[[Any], Any] | Non
 
 
 def queue(core: Core, given: Any, caller: Caller) -> None:
-    ask(core, partial(life.queue, _new_job(typed(given, params.Queue)), who=caller.who), caller)
+    new = _new_job(typed(given, params.Queue), caller.traceparent)
+    ask(core, partial(life.queue, new, who=caller.who), caller)
 
 
 def queue_many(core: Core, given: Any, caller: Caller) -> None:
@@ -82,11 +85,11 @@ def queue_many(core: Core, given: Any, caller: Caller) -> None:
     for place, (one, (after, before)) in enumerate(zip(wanted, links, strict=True)):
         if (after is not None and one.after_id is not None) or (before is not None and one.before_id is not None):
             raise RpcError(Code.BAD_REQUEST, f"jobs[{place}]: an id and a ref for the same dependency")
-        items.append(Item(attrs.evolve(_new_job(one), submit_token=None), after, before))
+        items.append(Item(attrs.evolve(_new_job(one, caller.traceparent), submit_token=None), after, before))
     ask(core, partial(bundles.queue_many, items, token, who=caller.who), caller)
 
 
-def _new_job(wanted: params.Queue) -> NewJob:
+def _new_job(wanted: params.Queue, traceparent: str | None) -> NewJob:
     return NewJob(
         method=wanted.name,
         arguments=wanted.args,
@@ -102,6 +105,7 @@ def _new_job(wanted: params.Queue) -> NewJob:
         timeout=wanted.timeout,
         expires=wanted.expires,
         submit_token=wanted.submit_token or None,
+        traceparent=traceparent,
     )
 
 
@@ -380,8 +384,10 @@ def dispatch(core: Core, call: Call) -> None:
         else:
             call.reply(rpc.result(request.id, value))
 
+    meta = request.meta
     try:
-        METHODS[request.method](core, request.params, Caller(reply, is_notification, _who(request.meta), call))
+        caller = Caller(reply, is_notification, _who(meta), call, trace_of(meta.get(META)))
+        METHODS[request.method](core, request.params, caller)
     except RpcError as error:
         reply(error)
     except Exception as error:
@@ -389,7 +395,7 @@ def dispatch(core: Core, call: Call) -> None:
         reply(RpcError(Code.INTERNAL, f"internal error: {type(error).__name__}"))
 
 
-async def call(core: Core, name: str, given: Any, who: str | None = None) -> Any:
+async def call(core: Core, name: str, given: Any, who: str | None = None, traceparent: str | None = None) -> Any:
     """Call a method, by its short name, from within this process. Raises the RpcError that it answers.
 
     A call that is cancelled is a caller who has left.
@@ -405,7 +411,8 @@ async def call(core: Core, name: str, given: Any, who: str | None = None) -> Any
         done.set()
 
     has_left = trio.Event()
-    method(core, given, Caller(reply, False, who, Call(name, b"", lambda answer: None, b"", has_left.is_set)))
+    made = Call(name, b"", lambda answer: None, b"", has_left.is_set)
+    method(core, given, Caller(reply, False, who, made, traceparent))
     try:
         await done.wait()
     finally:

@@ -76,6 +76,8 @@ def status_object(job: Job) -> dict[str, Any]:
         value["retry_of"] = job.retry_of
     if job.schedule is not None:
         value["schedule"] = job.schedule
+    if job.traceparent is not None:
+        value["traceparent"] = job.traceparent
     return value
 
 

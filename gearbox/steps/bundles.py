@@ -65,6 +65,7 @@ def retry(id: int, downstream: bool, tx: Tx, moment: Moment, who: str | None = N
             timeout=job.timeout,
             retry_of=job.id,
             schedule=job.schedule,
+            traceparent=job.traceparent,
         )
         after = None if after_id is None else places.get(after_id)
         items.append(Item(new, after, None if before_id is None else places.get(before_id)))

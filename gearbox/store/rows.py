@@ -63,6 +63,7 @@ COLUMNS = {
     "held": "held",
     "retry_of": "retry_of",
     "schedule": "schedule",
+    "traceparent": "traceparent",
 }
 TIMES = {
     "created", "updated", "after_date", "completed", "progress_at", "ready_at", "claimed_at", "next_at", "expires",

@@ -56,6 +56,7 @@ class SqlTx(Controls, Cores, Recurring, Pruning, Searching, Operators):
                 "opens_at": new.after_date,
                 "retry_of": new.retry_of,
                 "schedule": new.schedule,
+                "traceparent": new.traceparent,
             }
         )
         self.changes.add(job, new.submit_token)

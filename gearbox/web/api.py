@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from gearbox import rpc
 from gearbox.errors import Code, RpcError
 from gearbox.methods.surface import SURFACE
+from gearbox.trace import META, trace_of
 from gearbox.web.access import Role
 from gearbox.web.actions import BodyRefused, body_of
 from gearbox.web.desk import desk_of, identity_of
@@ -43,7 +44,8 @@ async def call(request: Request) -> Response:
         return failure(RpcError(403, "this token only allows to look"))
     try:
         params = _from_query(request) if request.method == "GET" else await _from_body(request)
-        value = await desk_of(request).call(name, params, identity.name)
+        trace = trace_of(request.headers.get(META))
+        value = await desk_of(request).call(name, params, identity.name, trace)
     except RpcError as error:
         return failure(error)
     return Response(rpc.dump(value), media_type="application/json")

@@ -53,10 +53,10 @@ class Desk:
     def base(self) -> str:
         return self.http.address.base
 
-    async def call(self, name: str, params: Any = None, who: str | None = None) -> Any:
+    async def call(self, name: str, params: Any = None, who: str | None = None, traceparent: str | None = None) -> Any:
         """A method of the core, by its short name. Raises RpcError; also if the core ends meanwhile."""
         with trio.move_on_after(inf if name == "watch" else ANSWER_TIMEOUT):
-            return await methods.call(self.core(), name, params, who)
+            return await methods.call(self.core(), name, params, who, traceparent)
         raise RpcError(Code.UNAVAILABLE, f"no answer within {ANSWER_TIMEOUT:.0f} s")
 
     def render(self, template: str, **values: Any) -> str:

@@ -66,7 +66,8 @@ def document(surface: Mapping[str, Surface], base: str = "") -> dict[str, Any]:
         "info": {
             "title": "Gearbox",
             "version": abraxas_py.__version__,
-            "description": "The functions gearbox\\core::..., by HTTP: the same handlers, params and results.",
+            "description": "The functions gearbox\\core::..., by HTTP: the same handlers, params and results. "
+            "A traceparent header (W3C Trace Context) goes with the jobs that a call queues.",
         },
         "servers": [{"url": f"{base}/api"}],
         "security": [{"token": []}, {}],

@@ -98,11 +98,13 @@ class Gearbox:
         self.wait_for(lambda: any(row[0] == method and row[3] != "0" for row in self.functions()))
         return process
 
-    def client(self, *arguments: str, address: str | None = None) -> subprocess.CompletedProcess[str]:
+    def client(
+        self, *arguments: str, address: str | None = None, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run `g-client` to its end."""
         return subprocess.run(
             [BIN / "g-client", *arguments],
-            env=self.environment | {"GEARMAN_SERVER": address or self.address},
+            env=self.environment | {"GEARMAN_SERVER": address or self.address} | environment,
             capture_output=True,
             text=True,
             timeout=TOOL_TIMEOUT,

@@ -9,6 +9,7 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -98,6 +99,19 @@ def test_dates_priorities_retries_and_dependencies_from_the_command_line(gearbox
     failing = gearbox.client("run", "-q", "--retries", "2", "--retry-delay", "0", "no::worker")
     assert failing.returncode == 1
     assert "-28404" in failing.stderr
+
+
+def test_a_trace_goes_from_tool_to_tool(gearbox: Any) -> None:
+    """A command finds the trace of whoever queued its job in its environment, where the tools that it starts do."""
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    client = Path(sys.executable).parent / "g-client"
+    gearbox.environment["GEARMAN_SERVER"] = gearbox.address
+    gearbox.core(GEARMAN_SERVER="")
+    gearbox.worker("-q", "-I", "ignore", "trace::show", "sh", "-c", 'echo "got $TRACEPARENT"')
+    gearbox.worker("-q", "-I", "ignore", "trace::nested", "sh", "-c", f"exec {client} run -q trace::show")
+    assert gearbox.client("run", "-q", "trace::show", TRACEPARENT=trace).stdout == f"got {trace}\n\n"
+    assert gearbox.client("run", "-q", "trace::nested", TRACEPARENT=trace).stdout.startswith(f"got {trace}\n")
+    assert gearbox.client("run", "-q", "trace::show").stdout == "got \n\n"
 
 
 def test_kill_loses_nothing_that_was_acknowledged(gearbox: Any) -> None:

@@ -35,6 +35,18 @@ async def test_a_job_is_queued_watched_and_looked_at(tmp_path: Path, autojump_cl
         assert [job["id"] for job in found["jobs"]] == [id]
 
 
+async def test_the_trace_of_a_request_goes_with_its_job(tmp_path: Path, autojump_clock: Clock) -> None:
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    async with site(tmp_path / "db") as it:
+        traced = (await it.api("queue", {"name": "a::b", "after_date": LATER}, traceparent=trace)).json
+        other = (await it.api("queue", {"name": "a::b", "after_date": LATER}, traceparent="nonsense")).json
+        rows = (await it.get(f"/api/status?ids={traced},{other}")).json
+        assert [row.get("traceparent") for row in rows] == [trace, None]
+        assert (await it.get(f"/api/history?id={traced}")).json["job"]["traceparent"] == trace
+        assert trace in (await it.get(f"/jobs/{traced}")).text
+        assert trace in (await it.get(f"/jobs/{traced}/export")).text
+
+
 async def test_an_error_has_its_status_and_its_code(tmp_path: Path, autojump_clock: Clock) -> None:
     async with site(tmp_path / "db") as it:
         await it.system.work("a::b", lambda request: ValueError("no"))

@@ -27,6 +27,7 @@ log = structlog.get_logger("gearbox:core")
 OLDEST = 1  # version that a program may know and still work with these tables: since then, migrations have only added
 LOCK_WAIT = 600  # s; another core may be copying a large table
 CHARSETS = {"MariaDB": "utf8mb4_nopad_bin", "MySQL": "utf8mb4_0900_bin"}  # "a" and "a " are two names
+DONE = {ER.TRG_ALREADY_EXISTS, ER.DUP_FIELDNAME}
 NO_TRIGGER = {1419, ER.TABLEACCESS_DENIED_ERROR, ER.SPECIFIC_ACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR}
 
 
@@ -109,7 +110,7 @@ def _run(cursor: Any, text: str) -> None:
         try:
             cursor.execute(statement.removesuffix(";"))
         except pymysql.MySQLError as error:
-            if statement.startswith("CREATE TRIGGER") and error.args[0] == ER.TRG_ALREADY_EXISTS:
+            if error.args[0] in DONE:  # by a migration that was cut off
                 continue
             if statement.startswith("CREATE TRIGGER") and error.args[0] in NO_TRIGGER:
                 # Gearbox itself never rewrites the audit; the trigger guards it against others.

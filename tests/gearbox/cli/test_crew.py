@@ -435,13 +435,15 @@ async def test_output_goes_to_the_log_also_when_it_is_ignored(open_gearman: Any,
 
 
 def test_a_command_sees_which_job_it_is_and_no_secrets() -> None:
-    environment = {"PATH": "/bin", "MYSQL_PASSWORD": "x", "GEARBOX_HTTP_TOKEN": "y", "GEARBOX_JOB_ID": "outer"}
+    secrets = {"MYSQL_PASSWORD": "x", "GEARBOX_HTTP_TOKEN": "y"}
+    environment = {"PATH": "/bin", "GEARBOX_JOB_ID": "outer", "TRACEPARENT": "outer", **secrets}
     assert command_environment(environment, "a::b", Ticket(7, 2)) == {
         "PATH": "/bin",
         "GEARBOX_METHOD": "a::b",
         "GEARBOX_JOB_ID": "7",
         "GEARBOX_ATTEMPT": "2",
     }
+    assert command_environment(environment, "a::b", None, "00-1-2-03")["TRACEPARENT"] == "00-1-2-03"
     assert command_environment({}, "a::b", None) == {"GEARBOX_METHOD": "a::b"}
 
 

@@ -16,6 +16,8 @@ from gearbox.store.address import MysqlAddress
 
 pytestmark = pytest.mark.mariadb
 
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
 
 @pytest.fixture
 def place(mariadb: MariaDb) -> Iterator[MysqlAddress]:
@@ -43,6 +45,22 @@ def test_an_older_core_works_on_and_starts_again_beside_a_newer_one(mariadb: Mar
     old.close()
     ((schema,),) = mariadb.sql("SELECT value FROM gearbox_meta WHERE name = 'schema'", place.database)
     assert schema == "99"  # nobody turns it back
+
+
+@pytest.mark.parametrize("is_cut_off", [False, True], ids=["whole", "cut off after the column was there"])
+def test_tables_of_the_version_before_get_their_column(mariadb: MariaDb, place: MysqlAddress, is_cut_off: bool) -> None:
+    old = open_store(place)
+    id = queue(old).value
+    old.close()
+    if not is_cut_off:
+        mariadb.sql("ALTER TABLE gearbox_jobs DROP COLUMN traceparent", place.database)
+    mariadb.sql("UPDATE gearbox_meta SET value = 2 WHERE name = 'schema'", place.database)
+    new = open_store(place)
+    assert status(new, id) is Status.RUNNING
+    complete(new, queue(new, traceparent=TRACE).value)
+    new.close()
+    ((trace,),) = mariadb.sql("SELECT max(traceparent) FROM gearbox_jobs", place.database)
+    assert trace == TRACE
 
 
 def test_a_core_that_the_tables_are_too_new_for_stops_with_a_clear_line(mariadb: MariaDb, place: MysqlAddress) -> None:
