@@ -26,6 +26,7 @@ import trio
 from abraxas_py import AbraxasError, Client, ConnectionLost, Endpoint, Priority, Unavailable, open_client
 from abraxas_py.transport import Dialer
 from gearbox import rpc
+from gearbox.batches import Batches
 from gearbox.errors import Code, RpcError
 from gearbox.shapes import Graph, History, JobSpec, MethodRow, Retried, ScheduleRow, StatusRow
 from gearbox.trace import META
@@ -71,6 +72,7 @@ class Gearbox:
         self._meta = _given({"who": who or None, META: traceparent})
         self._instance = str(uuid.uuid4())
         self._calls = itertools.count(1)
+        self._batches = Batches(client)
 
     async def call(
         self,
@@ -84,10 +86,19 @@ class Gearbox:
 
         It is made once: `ConnectionLost` says that its outcome is not known.
         """
+        id, request = self._request(method, params, traceparent)
+        return rpc.parse_response(await self._client.submit(method, request, priority=priority), id)
+
+    def _request(self, method: str, params: Any, traceparent: str | None = None) -> tuple[str, bytes]:
         id = f"{self._instance}-{next(self._calls)}"
         meta = self._meta if traceparent is None else {**self._meta, META: traceparent}
-        payload = rpc.request(method, params, id, meta)
-        return rpc.parse_response(await self._client.submit(method, payload, priority=priority), id)
+        return id, rpc.request(method, params, id, meta)
+
+    async def _call_along(self, method: str, params: Any, traceparent: str | None = None) -> Any:
+        """`call` for what many tasks ask at once, and the core answers at once: it travels with others."""
+        function = f"{NAMESPACE}{method}"
+        id, request = self._request(function, params, traceparent)
+        return await self._batches.call(function, request, id)
 
     async def _do(self, method: str, **params: Any) -> Any:
         """A call of the core that must not be made twice. Params that are None are left out."""
@@ -99,6 +110,8 @@ class Gearbox:
         while True:
             asked_at = trio.current_time()
             try:
+                if method == "queue":
+                    return await self._call_along(method, params, traceparent)
                 return await self.call(f"{NAMESPACE}{method}", params, traceparent=traceparent)
             except ConnectionLost as error:
                 lost_at = trio.current_time()
@@ -302,11 +315,11 @@ class Gearbox:
     async def job_start(self, id: int, attempt: int, worker: str = "") -> bool:
         """Ask for leave to run this attempt: False when it was started elsewhere or is not the job's last any more."""
         params = {"id": id, "attempt": attempt, "worker": worker} if worker else {"id": id, "attempt": attempt}
-        return bool(await self.call(f"{NAMESPACE}job_start", params))
+        return bool(await self._call_along("job_start", params))
 
     async def alive(self, id: int, attempt: int) -> bool:
         """Whether to go on with this attempt: False once it was cancelled, timed out, or given to somebody else."""
-        return bool(await self.call(f"{NAMESPACE}alive", {"id": id, "attempt": attempt}))
+        return bool(await self._call_along("alive", {"id": id, "attempt": attempt}))
 
     async def job_data(
         self,
@@ -322,7 +335,7 @@ class Gearbox:
         params = _given({"id": id, "status": status, "progress": progress, "append": append, "attempt": attempt})
         if data is not UNSET:
             params["data"] = data
-        await self.call(f"{NAMESPACE}job_data", params)
+        await self._call_along("job_data", params)
 
 
 def _given(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ once with the value or an RpcError.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -34,6 +34,7 @@ __all__ = ["METHODS", "call", "dispatch"]
 
 log = structlog.get_logger("gearbox:rpc")
 
+BATCH_ANSWER_LARGEST = 32 << 20  # bytes: half of Gearman's largest packet, as much as one answer alone may have
 WHO_LONGEST = 255  # characters of a caller's name in the audit
 
 
@@ -366,7 +367,36 @@ METHODS: dict[str, Method] = {
 
 def dispatch(core: Core, call: Call) -> None:
     """Answer a Gearman job for one of `METHODS`, now or once the core has the answer. Never raises."""
-    request = rpc.parse_request(call.payload, call.function, rpc.CALL_DEEPEST)
+    request = rpc.parse_call(call.payload, call.function, rpc.CALL_DEEPEST)
+    if isinstance(request, Sequence):
+        batch = _Batch(len(request), call.reply)
+        for one in request:
+            _dispatch(core, one, attrs.evolve(call, reply=partial(batch.put, one.id)))
+    else:
+        _dispatch(core, request, call)
+
+
+class _Batch:
+    """The answers to a batch, which leave together when the last has come."""
+
+    def __init__(self, calls: int, reply: Callable[[bytes], None]) -> None:
+        self._left = calls
+        self._reply = reply
+        self._room = BATCH_ANSWER_LARGEST
+        self._answers: list[bytes] = []
+
+    def put(self, id: Any, answer: bytes) -> None:
+        """Take the answer to one call; a notification has an empty one."""
+        if len(answer) > self._room:  # Gearman could not carry it, and would not say so
+            answer = rpc.error(id, RpcError(Code.TOO_LARGE, "too large for the answer to a batch: call by itself"))
+        self._room -= len(answer)
+        self._answers += [answer] if answer else []
+        self._left -= 1
+        if not self._left:
+            self._reply(rpc.batch(self._answers) if self._answers else b"")
+
+
+def _dispatch(core: Core, request: rpc.Request | rpc.Refused, call: Call) -> None:
     if isinstance(request, rpc.Refused):
         call.reply(b"" if request.is_notification else rpc.error(request.id, request.error))
         return

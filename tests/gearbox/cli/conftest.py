@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -53,7 +53,12 @@ async def _open_gearman(answers: Answers, address: str = "127.0.0.1:0") -> Async
 
 def _answering(gearman: Gearman, method: str, answer: Callable[[Any], Any]) -> Callable[[Assigned], Any]:
     async def handle(job: Assigned) -> bytes:
-        request = rpc.parse_request(job.data, f"{NAMESPACE}{method}")
+        request = rpc.parse_call(job.data, f"{NAMESPACE}{method}")
+        if isinstance(request, Sequence):
+            return rpc.batch([await reply(one) for one in request])
+        return await reply(request)
+
+    async def reply(request: rpc.Request | rpc.Refused) -> bytes:
         assert isinstance(request, rpc.Request)
         gearman.calls.append((method, request.params))
         value = answer(request.params)
