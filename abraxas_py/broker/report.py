@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from abraxas_py.broker.model import Function, Job, Peer
-from abraxas_py.protocol.text import ConnectionStatus, DeadRow, FunctionStatus, JobRow, PriorityStatus, printable, table
+from abraxas_py.protocol.text import (
+    END,
+    ConnectionStatus,
+    DeadRow,
+    FunctionStatus,
+    JobRow,
+    PriorityStatus,
+    printable,
+    table,
+)
 from abraxas_py.protocol.wire import Line
 
 __all__ = ["dead", "jobs", "priority_status", "status", "uniques", "workers"]
@@ -57,5 +66,5 @@ def dead(jobs: Iterable[Job]) -> Line:
 
 
 def uniques(jobs: Iterable[Job]) -> Line:
-    """The uniques of all jobs, empty ones too."""
-    return table(printable(job.unique) for job in jobs)
+    """The uniques of all jobs, empty ones too; one that is a period would end the table (B11)."""
+    return table(b"\\x2e" if job.unique == END else printable(job.unique) for job in jobs)

@@ -120,3 +120,9 @@ def test_packets_and_lines_may_alternate(stage: Stage) -> None:
     assert stage.ask(CLIENT, b"version") == b"OK 1.1.20"
     assert stage.say(CLIENT, Type.ECHO_REQ, b"x") == [to(CLIENT, Type.ECHO_RES, b"x")]
     assert stage.ask(CLIENT, b"status") == b"."
+
+
+def test_a_unique_that_is_a_period_does_not_end_the_table(stage: Stage) -> None:
+    for unique in (b".", b"u"):
+        stage.say(CLIENT, Type.SUBMIT_JOB_BG, b"f", unique, b"")
+    assert stage.ask(ADMIN, b"show unique jobs") == b"\\x2e\nu\n."
