@@ -80,7 +80,8 @@ class Broker(Keeping):
         if len(reducer) > MAX_FUNCTION_BYTES or len(aggregator) > MAX_FUNCTION_BYTES:
             raise RemoteProtocolError("ARGUMENT_TOO_LARGE", "Reducer name too large")
         is_background = packet.type is Type.SUBMIT_REDUCE_JOB_BACKGROUND
-        self.admit(peer, function, unique, data, Priority.NORMAL, is_background, now, reducer=reducer)
+        # An empty one is none, as in gearmand.
+        self.admit(peer, function, unique, data, Priority.NORMAL, is_background, now, reducer=reducer or None)
 
     def _submit_epoch(self, peer: Peer, packet: Packet, now: float) -> None:
         function, unique, epoch, data = packet.split()

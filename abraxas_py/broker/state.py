@@ -103,7 +103,7 @@ class State(Waking):
         self._submitted = 0  # how many handles there ever were
         self._payload_bytes = 0  # of all jobs together
         self._on_disk = 0  # how many jobs have their payloads in the journal alone
-        self._abandoned: dict[bytes, Job] = {}  # running, and nobody waits for them: by unique, for who asks alone
+        self._abandoned: dict[bytes, Job] = {}  # running, and nobody waits for them: by key, for who asks alone
         self._laden: dict[Function, None] = {}  # those with queued jobs, and some that had until lately
 
     @property
@@ -448,8 +448,8 @@ class State(Waking):
         """Nobody waits for this foreground job any more."""
         if job.state is RUNNING:
             self._unindex(job)
-            if job.unique:
-                self._abandoned[job.unique] = job
+            if job.key:
+                self._abandoned[job.key] = job
         else:
             self._forget(job)
 
@@ -472,8 +472,8 @@ class State(Waking):
         del self.jobs[job.handle]
         if job.key:
             self._unindex(job)
-        if self._abandoned and self._abandoned.get(job.unique) is job:
-            del self._abandoned[job.unique]
+        if self._abandoned and self._abandoned.get(job.key) is job:
+            del self._abandoned[job.key]
         if job.clients:
             self._dismiss(job)
         if job.data is None:
@@ -499,8 +499,11 @@ def _policy(job: Job) -> Policy | None:
 
 def coalescing_key(unique: bytes, data: bytes) -> bytes:
     """What a submission coalesces by; empty: nothing."""
-    # The text knows nothing of `-`; gearmand and libgearman take it for "the payload is the key". No unique holds NUL.
-    return b"\0" + sha256(data).digest() if unique == b"-" else unique
+    # The text knows nothing of `-`; gearmand and libgearman take it for "the payload is the key", and an empty payload
+    # for none. No unique holds NUL.
+    if unique == b"-":
+        return b"\0" + sha256(data).digest() if data else b""
+    return unique
 
 
 def _pardon(peer: Peer, handle: bytes, *, everything: bool) -> None:

@@ -43,6 +43,13 @@ SCRIPTS: dict[str, list[Step]] = {
     "failure": [CAN, send("a", T.SUBMIT_JOB, b"f", b"", b""), GRAB, send("w", T.WORK_FAIL, JOB1)],
     "background": [send("a", T.SUBMIT_JOB_BG, b"f", b"u", b""), CAN, GRAB, send("w", T.WORK_COMPLETE, JOB1, b"")],
     "grab with unique": [send("a", T.SUBMIT_JOB_BG, b"f", b"u", b"x"), CAN, send("w", T.GRAB_JOB_UNIQ)],
+    "a reducer that is empty": [
+        *(send("a", T.SUBMIT_REDUCE_JOB_BACKGROUND, b"f", b"u", b"", b"", b"x"), CAN, send("w", T.GRAB_JOB_ALL)),
+    ],
+    "a dash as unique of nothing": [send("a", T.SUBMIT_JOB_BG, b"f", b"-", b"")] * 2,
+    "a dash, abandoned": [
+        *(send("a", T.SUBMIT_JOB, b"f", b"-", b"x"), CAN, GRAB, leave("a"), send("b", T.GET_STATUS_UNIQUE, b"-")),
+    ],
     "grab all": [
         *(send("a", T.SUBMIT_REDUCE_JOB_BACKGROUND, b"f", b"u", b"r", b"", b"x"), CAN, send("w", T.GRAB_JOB_ALL)),
         *(send("a", T.SUBMIT_JOB_BG, b"f", b"", b"y"), send("w", T.GRAB_JOB_ALL)),
@@ -253,5 +260,95 @@ DIFFERENCES: dict[str, tuple[str, list[Step]]] = {
             *(send("a", T.SUBMIT_JOB, b"f", b"", b""), CAN, GRAB, say("x", b"cancel job " + JOB1)),
             *(send("w", T.WORK_DATA, JOB1, b"x"), send("w", T.WORK_COMPLETE, JOB1, b"y")),
         ],
+    ),
+    "a foreground job that is submitted in the background too": (
+        "it is kept whoever leaves (G3), and shown so",
+        [
+            send("a", T.SUBMIT_JOB, b"f", b"u", b""),
+            send("b", T.SUBMIT_JOB_BG, b"f", b"u", b""),
+            say("x", b"show jobs"),
+        ],
+    ),
+    "an abandoned job is joined by nobody": (
+        "gearmand's zombie ends without a word (G7)",
+        [
+            *(send("a", T.SUBMIT_JOB, b"f", b"u", b""), CAN, GRAB, leave("a")),
+            *(send("b", T.SUBMIT_JOB, b"f", b"u", b""), GRAB),
+        ],
+    ),
+    "the same unique in two functions": (
+        "the packet names no function, and a unique is one within its function (G8)",
+        [
+            send("a", T.SUBMIT_JOB, b"f", b"u", b""),
+            send("b", T.SUBMIT_JOB_BG, b"g", b"u", b""),
+            send("x", T.GET_STATUS_UNIQUE, b"u"),
+        ],
+    ),
+    "asleep again without a grab": (
+        "it is woken by the next job",
+        [
+            *(CAN, SLEEP, send("a", T.SUBMIT_JOB_BG, b"f", b"", b""), send("x", T.CAN_DO, b"f")),
+            *(send("x", T.GRAB_JOB), SLEEP, send("a", T.SUBMIT_JOB_BG, b"f", b"", b"")),
+        ],
+    ),
+    "learnt in its sleep": (
+        "when the woken one has grabbed, what it left is offered to others, whatever they knew when they went to sleep",
+        [
+            *[send("a", T.SUBMIT_JOB_BG, b"f", b"", b"")] * 2,
+            *(CAN, SLEEP, send("x", T.CAN_DO, b"g"), send("x", T.PRE_SLEEP), send("x", T.CAN_DO, b"f"), GRAB),
+        ],
+    ),
+    "an epoch job beside others": (
+        "one that is not due keeps nobody from theirs",
+        [
+            send("a", T.SUBMIT_JOB_LOW_BG, b"f", b"", b""),
+            send("a", T.SUBMIT_JOB_EPOCH, b"f", b"", b"4000000000", b""),
+            *(CAN, GRAB),
+        ],
+    ),
+    "an epoch job and a sleeper": (
+        "nobody is woken before its second",
+        [CAN, SLEEP, send("a", T.SUBMIT_JOB_EPOCH, b"f", b"", b"4000000000", b"")],
+    ),
+    "waiting by priority": (
+        "what is not due does not wait for a worker; `status` counts it",
+        [send("a", T.SUBMIT_JOB_EPOCH, b"f", b"", b"4000000000", b""), say("x", b"prioritystatus")],
+    ),
+    "priorities of two functions": (
+        "they count across functions, as in the current text and in gearmand 2.0",
+        [
+            *(send("a", T.SUBMIT_JOB_HIGH_BG, b"g", b"", b""), send("a", T.SUBMIT_JOB_BG, b"f", b"", b"")),
+            *(send("w", T.CAN_DO, b"g"), CAN, GRAB),
+        ],
+    ),
+    "a worker lost with several jobs": (
+        "they come back in the order in which it got them; in gearmand the last one comes first",
+        [
+            *(
+                send("a", T.SUBMIT_JOB_BG, b"f", b"", b"1"),
+                send("a", T.SUBMIT_JOB_BG, b"f", b"", b"2"),
+                CAN,
+                GRAB,
+                GRAB,
+            ),
+            *(leave("w"), send("x", T.CAN_DO, b"f"), send("x", T.GRAB_JOB)),
+        ],
+    ),
+    "a submitter asleep": (
+        "it hears of its job before it is woken for it",
+        [CAN, SLEEP, send("w", T.SUBMIT_JOB_BG, b"f", b"", b"")],
+    ),
+    "a unique too long for a reduced job": (
+        "it is refused as for any other",
+        [send("a", T.SUBMIT_REDUCE_JOB_BACKGROUND, b"f", b"u" * 65, b"r", b"", b"")],
+    ),
+    "a unique too long to be asked for": (
+        "no such job; gearmand does not answer",
+        [send("a", T.GET_STATUS_UNIQUE, b"u" * 65)],
+    ),
+    "an empty client id": ("is none", [send("w", T.SET_CLIENT_ID, b""), say("x", b"workers")]),
+    "creating a function with a bare LF": (
+        "gearmand creates one whose name lacks its last letter",
+        [say("x", b"create function new"), say("x", b"status")],
     ),
 }

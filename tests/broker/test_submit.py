@@ -107,6 +107,20 @@ def test_a_dash_as_unique_means_the_payload_is_the_key(stage: Stage) -> None:
     assert stage.say(CLIENT, Type.SUBMIT_JOB, b"f", b"payload", b"") == [to(CLIENT, Type.JOB_CREATED, THREE)]
 
 
+def test_a_dash_with_an_empty_payload_means_no_key(stage: Stage) -> None:
+    stage.say(CLIENT, Type.SUBMIT_JOB, b"f", b"-", b"")
+    assert stage.say(CLIENT, Type.SUBMIT_JOB, b"f", b"-", b"") == [to(CLIENT, Type.JOB_CREATED, TWO)]
+
+
+def test_nobody_can_ask_for_an_abandoned_job_by_a_dash(stage: Stage) -> None:
+    stage.say(CLIENT, Type.SUBMIT_JOB, b"f", b"-", b"payload")
+    stage.worker(WORKER, b"f")
+    stage.say(WORKER, Type.GRAB_JOB)
+    stage.leave(CLIENT)
+    unknown = to(WORKER, Type.STATUS_RES_UNIQUE, b"-", b"0", b"0", b"0", b"0", b"0")
+    assert stage.say(WORKER, Type.GET_STATUS_UNIQUE, b"-") == [unknown]
+
+
 def test_after_the_end_a_unique_starts_a_new_job(stage: Stage) -> None:
     stage.say(CLIENT, Type.SUBMIT_JOB, b"f", b"u", b"")
     stage.worker(WORKER, b"f")
@@ -286,6 +300,12 @@ def test_a_reducer_comes_with_grab_job_all_only(stage: Stage) -> None:
     assert stage.say(WORKER, Type.GRAB_JOB_ALL) == [to(WORKER, Type.JOB_ASSIGN_ALL, ONE, b"f", b"", b"reduce", b"x")]
     assert stage.say(WORKER, Type.GRAB_JOB_UNIQ) == [to(WORKER, Type.JOB_ASSIGN_UNIQ, TWO, b"f", b"", b"x")]
     assert stage.say(WORKER, Type.GRAB_JOB_ALL) == [to(WORKER, Type.JOB_ASSIGN_UNIQ, THREE, b"f", b"", b"plain")]
+
+
+def test_a_reducer_that_is_empty_is_none(stage: Stage) -> None:
+    stage.say(CLIENT, Type.SUBMIT_REDUCE_JOB, b"f", b"", b"", b"", b"x")
+    stage.worker(WORKER, b"f")
+    assert stage.say(WORKER, Type.GRAB_JOB_ALL) == [to(WORKER, Type.JOB_ASSIGN_UNIQ, ONE, b"f", b"", b"x")]
 
 
 def test_jobs_may_not_take_more_memory_than_allowed(make_stage: type[Stage]) -> None:
