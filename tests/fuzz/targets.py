@@ -8,6 +8,7 @@ from fuzz_arguments import Arguments
 from fuzz_campaign import Target
 from fuzz_dates import Dates
 from fuzz_environment import Environment
+from fuzz_gearmand import AgainstGearmand
 from fuzz_lines import Lines
 from fuzz_packets import Packets
 from fuzz_rpc import Rpc
@@ -17,5 +18,6 @@ from fuzz_toml import Toml
 __all__ = ["TARGETS"]
 
 TARGETS: Mapping[str, Callable[[], Target]] = {
-    target.name: target for target in (Packets, Streams, Lines, Toml, Dates, Environment, Arguments, Rpc)
+    target.name: target
+    for target in (Packets, Streams, AgainstGearmand, Lines, Toml, Dates, Environment, Arguments, Rpc)
 }
