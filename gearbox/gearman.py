@@ -72,6 +72,7 @@ class Failed:
     """WORK_FAIL, which says nothing: its worker gave the attempt up, or the server did after it lost the worker."""
 
 
+BUILT_IN = "built in"  # what people read for the broker in this process, which has no name
 PRIORITIES = {priority: Priority[priority.name] for priority in JobPriority}
 News = Callable[[int, int, Event | Lost | Failed], None]  # job id, epoch, what happened
 
@@ -319,10 +320,10 @@ class Link:
         return ignored - wanted
 
     async def view(self) -> Sequence[ServerView]:
-        return [await _view(desk.admin) for desk in self._desks]
+        return [await _view(desk.name or BUILT_IN, desk.admin) for desk in self._desks]
 
 
-async def _view(admin: Admin) -> ServerView:
+async def _view(name: str, admin: Admin) -> ServerView:
     try:
         with trio.fail_after(ANSWER_TIMEOUT):
             version = await admin.version()
@@ -333,8 +334,8 @@ async def _view(admin: Admin) -> ServerView:
             except AbraxasError:  # gearmand knows it since 1.1.19 only
                 queues = []
     except (AbraxasError, trio.TooSlowError) as error:
-        return ServerView(admin.name, error=str(error) or f"no answer within {ANSWER_TIMEOUT:.0f} s")
-    return ServerView(admin.name, version, functions, queues, connections)
+        return ServerView(name, error=str(error) or f"no answer within {ANSWER_TIMEOUT:.0f} s")
+    return ServerView(name, version, functions, queues, connections)
 
 
 def _event(task: Task, request_id: str) -> Event | Lost | Failed:

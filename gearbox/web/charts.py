@@ -27,6 +27,7 @@ STATUS_ORDER = (
 FAILED = ("errored", "invalid")
 PER_FACTOR = 8  # buckets of a histogram to the factor of two; two bars are drawn for it
 PER_BAR = 4
+SHARE_LEAST = 9.0  # of the width: one failure among thousands is what somebody looks for
 
 
 @attrs.frozen
@@ -144,14 +145,11 @@ def bar(members: Mapping[str, int]) -> Markup:
     total = sum(members.values())
     x = 0.0
     parts = []
-    for status in STATUS_ORDER:
-        jobs = members.get(status, 0)
-        if jobs:
-            width = WIDTH * jobs / total
-            parts.append(
-                f'<rect class="part" data-status="{status}" x="{x:.1f}" y="0" width="{width:.1f}" height="12"/>'
-            )
-            x += width
+    shares = [(status, members[status]) for status in STATUS_ORDER if members.get(status)]
+    for status, jobs in shares:
+        width = SHARE_LEAST + (WIDTH - SHARE_LEAST * len(shares)) * jobs / total
+        parts.append(f'<rect class="part" data-status="{status}" x="{x:.1f}" y="0" width="{width:.1f}" height="12"/>')
+        x += width
     return _svg(parts, 12)
 
 

@@ -42,7 +42,7 @@ def of(row: Mapping[str, Any]) -> Forecast:
     if not row["workers"]:
         return Forecast(jobs, None, "no worker" if row["workers"] == 0 else "Gearman cannot be reached")
     if not row["run"]["jobs"]:
-        return Forecast(jobs, None, "none has completed yet")
+        return Forecast(jobs, None, "not known yet")
     # A worker that takes several jobs at once counts as one connection: what runs shows how many there can be.
     places = max(row["workers"], active)
     if row["concurrency"] is not None:

@@ -21,14 +21,14 @@ from markupsafe import Markup, escape
 __all__ = ["Layout", "layout", "svg", "tally"]
 
 ORDERING = ("after", "before", "retry")  # kinds of edges along which columns are counted
-NODE_WIDTH, NODE_HEIGHT = 196, 46
+NODE_WIDTH, NODE_HEIGHT = 180, 46
 CELL_HEIGHT, CELL_GAP = 20, 4
 DIGIT_WIDTH = 7  # px of a digit in a cell
 HEADER = 24  # px above the cells of a block
-GAP_X, GAP_Y, MARGIN = 64, 14, 16
+GAP_X, GAP_Y, MARGIN = 48, 14, 16
 ALIKE = 6  # as many like jobs are drawn one by one
-ASPECT = 1.3  # width to height of a block, about
-NAME_SHOWN = 24
+ASPECT = 0.6  # width to height of a block, about: a pool of 300 with two jobs behind it fits a window of 1,280
+NAME_SHOWN = 22
 SWEEPS = 4
 
 

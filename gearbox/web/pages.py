@@ -22,6 +22,7 @@ RECENT = 8  # failures on the overview
 FAILURES = 200  # newest failures that are grouped by their error
 RUNNING = 200
 CALENDAR = timedelta(hours=24)
+CORE = "gearbox\\core::"
 
 Page = Callable[[Request], Awaitable[Response]]
 
@@ -197,6 +198,9 @@ async def gearman(request: Request) -> Response:
     desk = desk_of(request)
     servers = await desk.call("gearman")
     problems = {server["server"]: forecast.stuck(server["functions"]) for server in servers}
+    for server in servers:
+        for row in server["functions"]:
+            row["is_core"] = row["function"].startswith(CORE)
     return desk.page(request, "gearman.html", title="Gearman", servers=servers, problems=problems)
 
 
@@ -208,7 +212,7 @@ async def workers(request: Request) -> Response:
         (server["server"], one)
         for server in servers
         for one in server["connections"]
-        if any(not name.startswith("gearbox\\core::") for name in one["functions"])
+        if any(not name.startswith(CORE) for name in one["functions"])
     ]
     return desk.page(request, "workers.html", title="Workers", rows=rows, running=running, limit=RUNNING)
 

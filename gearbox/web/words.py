@@ -18,6 +18,8 @@ __all__ = ["FILTERS", "age", "amount", "memory", "pretty", "span"]
 JOB = re.compile(r"\bjob (\d+)|(?<=\(before_id\): )(\d+)|(?<=, )(\d+)(?=,| and others| have not ended)")
 PRETTY_LONGEST = 200_000  # characters of JSON that are laid out; more is offered as a file
 SHOWN_LONGEST = 50_000  # characters shown on a page
+YEAR = 365.25 * 86400  # s
+CORE = re.compile(r"([0-9a-f]{8})(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # the id of a core, as it signs its own deeds
 STATUS_WORDS = {"almost-done": "almost done"}
 UNITS = ((86400.0, "d", 3600.0, "h"), (3600.0, "h", 60.0, "min"), (60.0, "min", 1.0, "s"))
 
@@ -25,17 +27,19 @@ UNITS = ((86400.0, "d", 3600.0, "h"), (3600.0, "h", 60.0, "min"), (60.0, "min", 
 def span(seconds: float | None) -> str:
     """A duration in the unit that fits.
 
-    >>> [span(s) for s in (None, 0.0000004, 0.0123, 1.5, 75, 7300, 200000)]
-    ['–', '0 ms', '12 ms', '1.5 s', '1 min 15 s', '2 h 1 min', '2 d 7 h']
+    >>> [span(s) for s in (None, 0.0, 0.0000014, 0.0042, 0.0123, 1.5, 75, 7300, 200000, 2e9)]
+    ['–', '0 ms', '1 µs', '4.2 ms', '12 ms', '1.5 s', '1 min 15 s', '2 h 1 min', '2 d 7 h', '63 years']
     """
     if seconds is None:
         return "–"
-    if seconds < 0.0995:
-        return f"{seconds * 1000:.{1 if 0.0001 <= seconds < 0.00995 else 0}f} ms"
+    if 0 < seconds < 0.0009995:
+        return f"{seconds * 1e6:.0f} µs"
     if seconds < 0.9995:
-        return f"{seconds * 1000:.0f} ms"
+        return f"{seconds * 1000:.{1 if 0 < seconds < 0.00995 else 0}f} ms"
     if seconds < 59.95:
         return f"{seconds:.1f} s"
+    if seconds >= 2 * YEAR:
+        return f"{seconds / YEAR:.0f} years"
     for size, word, part, part_word in UNITS:
         if seconds >= size:
             whole, rest = divmod(seconds, size)
@@ -127,6 +131,16 @@ def status_word(status: str) -> str:
     return STATUS_WORDS.get(status, status)
 
 
+def who(name: str) -> Markup:
+    """Who did something: a core by the beginning of its id.
+
+    >>> print(who("ada@console"), who("ed36c38e-c58f-4457-81af-39697494b43a"))
+    ada@console <span title="ed36c38e-c58f-4457-81af-39697494b43a">core ed36c38e</span>
+    """
+    found = CORE.fullmatch(name)
+    return escape(name) if found is None else Markup('<span title="{}">core {}</span>').format(name, found[1])
+
+
 def in_url(text: str) -> str:
     return quote(text, safe="")
 
@@ -172,4 +186,5 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "status_word": status_word,
     "waited": waited,
     "when": when,
+    "who": who,
 }
