@@ -137,10 +137,23 @@ class Tab:
     def click(self, selector: str) -> None:
         """Click on an element that leads to another page, as a person does, and wait for that page."""
         before = self._count("Page.loadEventFired")
+        self.tap(selector)
+        self._until(lambda: self._count("Page.loadEventFired") > before)
+
+    def tap(self, selector: str) -> None:
+        """Click on an element of this page."""
         x, y = self.place(selector)
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
-        self._until(lambda: self._count("Page.loadEventFired") > before)
+
+    def choose(self, selector: str, value: str) -> None:
+        """Choose an option of a list, by its value or text; also without scripts."""
+        for node in self._nodes(f"{selector} option"):
+            html = self.call("DOM.getOuterHTML", nodeId=node)["outerHTML"]
+            if f'value="{value}"' in html or f">{value}<" in html:
+                self.call("DOM.setAttributeValue", nodeId=node, name="selected", value="")
+                return
+        raise AssertionError(f"{selector} has no {value}")
 
     def place(self, selector: str) -> tuple[float, float]:
         """The middle of an element that can be seen, scrolled to."""
@@ -156,6 +169,15 @@ class Tab:
         node = int(self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"])
         assert node, f"there is no {selector}"
         return node
+
+    def _nodes(self, selector: str) -> list[int]:
+        root = self.call("DOM.getDocument")["root"]["nodeId"]
+        nodes: list[int] = self.call("DOM.querySelectorAll", nodeId=root, selector=selector)["nodeIds"]
+        return nodes
+
+    def has(self, selector: str) -> bool:
+        """Whether there is such an element; also without scripts."""
+        return bool(self._nodes(selector))
 
     def type(self, selector: str, text: str) -> None:
         self.call("DOM.focus", nodeId=self._node(selector))
@@ -197,6 +219,12 @@ class Tab:
         self._browser.look()
         sent = self._events("Network.requestWillBeSent")
         return [event["params"]["request"]["url"] for event in sent]
+
+    def posts(self) -> list[str]:
+        """The addresses to which forms were sent."""
+        self._browser.look()
+        sent = (event["params"]["request"] for event in self._events("Network.requestWillBeSent"))
+        return [request["url"] for request in sent if request["method"] == "POST"]
 
     def complaints(self) -> list[str]:
         """Errors and warnings of scripts, of the content policy, of loading."""

@@ -8,8 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from gearbox.errors import RpcError
 BIN = Path(sys.executable).parent
 FILE = "/etc/hostname"
 LATER = "2099-01-01T00:00:00Z"
+LONG = f"warehouse\\monthly\\{'a_very_long_name_' * 8}::{'and_it_goes_on_' * 5}"
+WORDS = " ".join(["because"] * 40)
 MEMBERS = 300
 SLOW = 'for n in 20 40 60; do echo $n > "$GEARBOX_PROGRESS"; sleep 0.2; done; exec sleep 300'
 WORKERS = (
@@ -43,7 +45,7 @@ def free_port() -> int:
 class Shop:
     """The running processes, where they are, and the ids of the jobs."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, tokens: str = "") -> None:
         self.address = f"127.0.0.1:{free_port()}"
         self.url = f"http://127.0.0.1:{free_port()}/gear"
         self.jobs: dict[str, int] = {}
@@ -53,8 +55,9 @@ class Shop:
             "GEARBOX_LISTEN": self.address,
             "GEARBOX_HTTP": self.url.removeprefix("http://"),
             "GEARBOX_DATABASE": str(folder / "gearbox.db"),
+            "GEARBOX_HTTP_TOKEN": tokens,
         }
-        for name in ("GEARMAN_SERVER", "MYSQL_HOSTNAME", "DEBUG", "GEARBOX_HTTP_TOKEN"):
+        for name in ("GEARMAN_SERVER", "MYSQL_HOSTNAME", "DEBUG"):
             self.environment.pop(name, None)
 
     def start(self, *command: str, **environment: str) -> subprocess.Popen[str]:
@@ -69,6 +72,7 @@ class Shop:
         return process
 
     def open(self) -> None:
+        """Start the core."""
         core = self.start("g-core")
         assert core.stderr is not None
         for line in core.stderr:
@@ -76,6 +80,9 @@ class Shop:
                 break
         else:
             raise AssertionError("g-core ended")
+
+    def fill(self) -> None:
+        """Start the workers, and queue jobs of every kind."""
         for worker in WORKERS:
             self.start("g-worker", *worker, GEARMAN_SERVER=self.address)
         trio.run(self._fill)
@@ -99,6 +106,17 @@ class Shop:
 
         return trio.run(ask)
 
+    def wait_until_ended(self, ids: Sequence[int]) -> None:
+        """Wait for jobs, however they end."""
+
+        async def wait() -> None:
+            async with open_gearbox([self.address]) as gearbox:
+                for id in ids:
+                    with suppress(RpcError):
+                        await gearbox.watch(id)
+
+        trio.run(wait)
+
     async def _fill(self) -> None:
         async with open_gearbox([self.address]) as gearbox:
             with trio.fail_after(60):
@@ -111,6 +129,11 @@ class Shop:
             jobs["nobody"] = await gearbox.queue("nobody::here", ["x"])
             jobs["later"] = await gearbox.queue("report::count", ["later"], after_date=LATER, dedupe="once")
             jobs["running"] = await gearbox.queue("report::slow")
+            jobs["long"] = await gearbox.queue(
+                LONG, ["x" * 400, {"y" * 80: [WORDS]}], after_date=LATER, dedupe="d" * 200
+            )
+            await gearbox.cancel(jobs["long"], WORDS)
+            await gearbox.call("gearbox\\core::pause", {"method": "shelf::empty", "reason": WORDS})
             await gearbox.schedule("nightly", "0 3 * * *", "report::count", timezone="Europe/Berlin")
             await gearbox.schedule("often", "*/7 * * * *", "report::count", [FILE])
             await self._pool(gearbox)
@@ -143,11 +166,13 @@ async def _offered(gearbox: Gearbox) -> set[str]:
 
 
 @contextmanager
-def shop(folder: Path) -> Iterator[Shop]:
+def shop(folder: Path, *, is_empty: bool = False, tokens: str = "") -> Iterator[Shop]:
     """Open for the block."""
-    one = Shop(folder)
+    one = Shop(folder, tokens=tokens)
     try:
         one.open()
+        if not is_empty:
+            one.fill()
         yield one
     finally:
         one.close()
