@@ -48,6 +48,10 @@ class Backlog:
     def __len__(self) -> int:
         return len(self._queues)
 
+    def peers(self) -> set[int]:
+        """Who waits for a reply."""
+        return set(self._queues)
+
     def sift(self, effects: Iterable[Effect | After]) -> list[Effect]:
         """The effects that can be done now; the others are kept."""
         now: list[Effect] = []

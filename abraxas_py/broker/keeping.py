@@ -1,7 +1,8 @@
 """What follows from the journal's reports: the other half of what `state.py` asks the journal for.
 
 Every `Store` is answered by `persisted` or `refused`, every `Amend` and `Remove` by `persisted` (the shell tries those
-until they succeed), every `Load` by `loaded` or `unreadable`. `restore` takes back what the journal kept.
+until they succeed), every `Load` by `loaded` or `unreadable`. `restore` takes back what the journal kept, here or for
+another server that has died; `forsake` answers all of them, where it is this one that the others hold for dead.
 """
 
 from __future__ import annotations
@@ -140,6 +141,31 @@ class Keeping(State):
                 job.is_background = False
                 if not job.clients:
                     self._abandon(job)
+        return self._settle(now)
+
+    def forsake(self, now: float) -> list[Effect]:
+        """The journal has given all that was kept to another server: forget it.
+
+        Whoever runs such a job, waits for one, or waits for the journal's word is cut off, as if this server had died:
+        what they would hear from it may not be true. What is asked of the journal from now on is new to it.
+        """
+        concerned = self._backlog.peers()
+        concerned |= {peer.id for peer in self.peers.values() if peer.last_end in self._removing}
+        for job in [job for job in self.jobs.values() if job.row]:
+            concerned.update(job.clients)
+            if job.worker is not None:
+                concerned.add(job.worker.id)
+            job.row = 0
+            self._forget(job)
+        for job in list(self.dead.values()):
+            job.row = 0
+            self.drop_dead(job)
+        for requests in (self._storing, self._removing, self._unsettled, self._loads, self._assigning):
+            requests.clear()
+        self._released.clear()
+        for id in concerned:
+            self._backlog.forget(id)
+            self.close(self.peers[id])
         return self._settle(now)
 
     def loaded(self, asked: Iterable[int], payloads: Mapping[int, bytes], now: float) -> list[Effect]:

@@ -85,6 +85,21 @@ class Kept(Stage):
         ]
         assert self.take(self.broker.restore(records, self.now)) == []
 
+    def fence(self) -> list[Effect]:
+        """The others have declared this server dead: nothing is written any more, and it begins anew."""
+        refused = [change.number for change in self.pending if isinstance(change, Store)]
+        self.pending, self.wanted = [], []
+        effects = self.broker.refused(refused, "No room left", self.now) + self.broker.forsake(self.now)
+        assert self.take(effects) == effects, "it asks for something of what it has no more"
+        self.start += 1
+        self.broker.keep(ROWS * self.start)
+        return effects
+
+    def take_over(self) -> list[Effect]:
+        """Another server was declared dead, and this is what it has left."""
+        records = [record._replace(data=None) for _, record in sorted(self.disk.items())]
+        return self.take(self.broker.restore(records, self.now))
+
 
 def refusal(peer: int) -> Send:
     """What a client is told whose job the disk does not take."""

@@ -7,6 +7,7 @@ from broker_stage import Stage, to
 from keeping_stage import Kept, refusal
 
 from abraxas_py.broker import Close, Send
+from abraxas_py.broker.policy import Policy
 from abraxas_py.protocol.packets import Type
 from abraxas_py.protocol.wire import Line
 
@@ -376,3 +377,64 @@ def test_a_job_cancelled_while_its_payload_is_read_is_no_job(kept: Kept) -> None
 
 def test_without_a_journal_nothing_is_asked_of_one(stage: Stage) -> None:
     assert stage.say(CLIENT, Type.SUBMIT_JOB_BG, b"f", b"", b"x") == [to(CLIENT, Type.JOB_CREATED, ONE)]
+
+
+# Several servers
+
+
+def test_a_server_that_was_declared_dead_goes_on_with_what_is_its_own(kept: Kept) -> None:
+    kept.say(CLIENT, Type.SUBMIT_JOB_BG, b"f", b"", b"x")
+    kept.commit()
+    kept.say(CLIENT, Type.SUBMIT_JOB, b"g", b"", b"y")
+    kept.say(OTHER, Type.SUBMIT_JOB_BG, b"f", b"", b"z")
+    assert kept.fence() == [refusal(OTHER)]
+    kept.worker(WORKER, b"f", b"g")
+    assert kept.say(WORKER, Type.GRAB_JOB) == [to(WORKER, Type.JOB_ASSIGN, TWO, b"g", b"y")]
+    assert kept.say(WORKER, Type.GRAB_JOB) == [to(WORKER, Type.NO_JOB)]
+    assert kept.say(WORKER, Type.WORK_COMPLETE, TWO, b"r") == [to(CLIENT, Type.WORK_COMPLETE, TWO, b"r")]
+    kept.say(OTHER, Type.SUBMIT_JOB_BG, b"f", b"", b"z")
+    assert kept.commit() == [to(OTHER, Type.JOB_CREATED, b"H:test:4")]
+    assert given(kept) == b"z"
+
+
+def test_whoever_has_to_do_with_a_job_that_is_given_up_is_cut_off_and_hears_nothing(kept: Kept) -> None:
+    for number in (b"1", b"2"):
+        kept.say(CLIENT, Type.SUBMIT_JOB_BG, b"f", b"u" + number, number)
+    kept.commit()
+    assert kept.say(OTHER, Type.SUBMIT_JOB, b"f", b"u1", b"") == [to(OTHER, Type.JOB_CREATED, ONE)]
+    for worker in (WORKER, SECOND):
+        kept.worker(worker, b"f")
+        kept.say(worker, Type.GRAB_JOB)
+    kept.say(SECOND, Type.WORK_COMPLETE, TWO, b"r")
+    asking = 3
+    kept.say(asking, Type.GET_STATUS, TWO)
+    assert set(kept.fence()) == {Close(OTHER), Close(WORKER), Close(SECOND), Close(asking)}
+    for peer in (OTHER, WORKER, SECOND, asking):
+        assert kept.leave(peer) == []
+    assert kept.take_over() == []
+    kept.worker(WORKER, b"f")
+    assert [given(kept), given(kept)] == [b"1", b"2"]
+
+
+def test_what_another_server_has_left_wakes_workers_and_keeps_its_handles_and_its_dead(kept: Kept) -> None:
+    other = Kept(policies=(Policy("bad"),))
+    other.say(CLIENT, Type.SUBMIT_JOB_BG, b"f", b"u", b"x")
+    other.say(CLIENT, Type.SUBMIT_JOB_EPOCH, b"f", b"", b"%d" % (other.now + 50), b"later")
+    other.say(CLIENT, Type.SUBMIT_JOB_BG, b"bad", b"", b"y")
+    other.commit()
+    other.worker(WORKER, b"bad")
+    other.say(WORKER, Type.GRAB_JOB)
+    other.say(WORKER, Type.WORK_FAIL, THREE)
+    other.commit()
+    kept.disk = other.disk
+    kept.sleeper(WORKER, b"f")
+    assert kept.take_over() == [to(WORKER, Type.NOOP)]
+    assert list(kept.broker.dead) == [THREE]
+    assert kept.say(CLIENT, Type.GET_STATUS, ONE)[0].message.split()[1] == b"1"
+    assert kept.say(CLIENT, Type.SUBMIT_JOB, b"f", b"u", b"") == [to(CLIENT, Type.JOB_CREATED, ONE)]
+    assert given(kept) == b"x"
+    kept.say(WORKER, Type.WORK_COMPLETE, ONE, b"r")
+    assert kept.commit() == [to(CLIENT, Type.WORK_COMPLETE, ONE, b"r")]
+    assert len(kept.disk) == 2
+    kept.wait(50)
+    assert given(kept) == b"later"

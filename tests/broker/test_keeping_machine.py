@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from keeping_stage import Kept
 
-from abraxas_py.broker import Effect, Send
+from abraxas_py.broker import Close, Effect, Send
 from abraxas_py.protocol.packets import Packet, Type
 
 CLIENTS, WORKERS = (1, 2, 3), (11, 12)
@@ -180,6 +180,20 @@ class KeepingMachine(RuleBasedStateMachine):
             assert handle in self.stage.broker.jobs, "an acknowledged job is lost"
         assert not self.heard & set(self.stage.broker.jobs), "a job is back although its end was heard of"
         self.connect()
+
+    @rule()
+    def be_declared_dead(self) -> None:
+        for effect in self.stage.fence():
+            if isinstance(effect, Close):
+                self.leave(effect.peer)
+            else:
+                self.take([effect])
+        assert not any(job.row for job in self.stage.broker.jobs.values()), "it goes on with what is another's"
+        assert not any(self.expected.values()), "somebody waits for a word that nobody will say"
+        self.take(self.stage.take_over())
+        for handle in set(self.acknowledged) - self.completed:
+            assert handle in self.stage.broker.jobs, "an acknowledged job is lost"
+        assert not self.heard & set(self.stage.broker.jobs), "a job is back although its end was heard of"
 
     @invariant()
     def what_was_refused_is_not_kept(self) -> None:
