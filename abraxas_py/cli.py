@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 from math import inf
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import trio
 from docopt import DocoptExit, docopt
@@ -19,7 +20,6 @@ from abraxas_py import process
 from abraxas_py.access import Rule, parse_rule
 from abraxas_py.broker import Options
 from abraxas_py.errors import AbraxasError, InvalidEndpoint, JournalBroken, JournalError, LocalProtocolError
-from abraxas_py.journal import Journal
 from abraxas_py.journal.gearmand import read_queue
 from abraxas_py.journal.sqlite import SqliteJournal
 from abraxas_py.nursery import open_nursery
@@ -27,6 +27,9 @@ from abraxas_py.policies import PolicyError, read_policies
 from abraxas_py.process import ProcessError
 from abraxas_py.server import Keepalive, Limits, Server
 from abraxas_py.transport import parse_endpoint
+
+if TYPE_CHECKING:
+    from abraxas_py.journal.mysql import MysqlJournal
 
 __all__ = ["main", "run"]
 
@@ -65,15 +68,23 @@ Jobs:
 
 Queue:
   -q TYPE --queue-type=TYPE     Where background jobs are kept: `builtin` is memory, `sqlite` (or `libsqlite3`) a file,
-                                from which they come back after a crash [default: builtin].
+                                from which they come back after a crash, `mysql` a table on MySQL or MariaDB, which
+                                several servers may share: if one dies, another takes its jobs over [default: builtin].
   --queue-db=FILE               The file for `sqlite`; made where there is none.
   --libsqlite3-db=FILE          The same, as gearmand calls it.
+  --mysql-host=HOST             The database server for `mysql`, or the path of its socket [default: localhost].
+  --mysql-port=PORT             Its port [default: 3306].
+  --mysql-user=USER             Whom to be there [default: abraxas].
+  --mysql-password=PASSWORD     That user's password. Others can see what stands here: better put it into the
+                                variable MYSQL_PASSWORD, or into a configuration file.
+  --mysql-db=NAME               The database.
+  --mysql-table=NAME            The table, made where there is none; gearmand's cannot be used [default: abraxas_jobs].
   --store-queue-on-shutdown     (always on: jobs are stored when they are submitted)
   --libsqlite3-table=NAME       gearmand's table, for `import` [default: gearman_queue].
 
 `abraxas import --queue-db=FILE <source>` takes over the jobs that gearmand has left in a file of its sqlite queue, or
 in its table at mysql://USER:PASSWORD@HOST:PORT/DATABASE (or with the password in MYSQL_PASSWORD), while neither server
-runs. Doing it again takes nothing twice.
+runs. With `-q mysql` and its flags they go into a table, also while servers use it. Doing it again takes nothing twice.
 
 Security:
   --ssl                         TLS on every address that is not a unix socket. It cannot be had in part: what is
@@ -230,18 +241,42 @@ def rules(flags: Flags) -> list[Rule]:
     return [parse_rule(text) for text in wanted]
 
 
-def journal(flags: Flags) -> Journal | None:
+def journal(flags: Flags) -> SqliteJournal | MysqlJournal | None:
     """Where background jobs are kept. Raises UsageError."""
     type, path = flags["--queue-type"], flags["--queue-db"] or flags["--libsqlite3-db"]
+    if path and type not in ("sqlite", "libsqlite3"):
+        raise UsageError("--queue-db needs --queue-type=sqlite: nothing would be kept in it")
+    if flags["--mysql-db"] and type != "mysql":
+        raise UsageError("--mysql-db needs --queue-type=mysql: nothing would be kept in it")
     if type == "builtin":
-        if path:
-            raise UsageError("--queue-db needs --queue-type=sqlite: nothing would be kept in it")
         return None
+    if type == "mysql":
+        return _mysql(flags)
     if type not in ("sqlite", "libsqlite3"):
         raise UsageError(f"--queue-type: {type!r} is not here; jobs would not survive, as you expect")
     if not path:
         raise UsageError(f"--queue-type={type} needs --queue-db")
     return SqliteJournal(str(path))
+
+
+def _mysql(flags: Flags) -> MysqlJournal:
+    from abraxas_py.journal.mysql import MysqlJournal  # takes longer to import than all others together
+    from abraxas_py.journal.mysql_link import MysqlPlace
+
+    if not flags["--mysql-db"]:
+        raise UsageError("--queue-type=mysql needs --mysql-db")
+    table = str(flags["--mysql-table"])
+    if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]{0,47}", table):
+        raise UsageError(f"--mysql-table: {table!r} is no name of at most 48 letters, digits and _")
+    place = MysqlPlace(
+        str(flags["--mysql-host"]),
+        str(flags["--mysql-user"]),
+        str(flags["--mysql-db"]),
+        str(flags["--mysql-password"] or os.environ.get("MYSQL_PASSWORD", "")),
+        _number(flags, "--mysql-port", 1, 65535),
+        table,
+    )
+    return MysqlJournal(place)
 
 
 def server(flags: Flags) -> Server:
@@ -265,10 +300,12 @@ def server(flags: Flags) -> Server:
 
 def take_over(flags: Flags) -> None:
     """`abraxas import`. Raises UsageError or JournalError."""
-    path = flags["--queue-db"] or flags["--libsqlite3-db"]
-    if not path:
-        raise UsageError("import needs --queue-db")
-    taken, known = SqliteJournal(str(path)).adopt(read_queue(str(flags["<source>"]), str(flags["--libsqlite3-table"])))
+    if flags["--queue-type"] == "builtin" and not flags["--mysql-db"]:
+        flags = flags | {"--queue-type": "sqlite"}
+    into = journal(flags)
+    if into is None:
+        raise UsageError("import needs --queue-db, or --queue-type=mysql")
+    taken, known = into.adopt(read_queue(str(flags["<source>"]), str(flags["--libsqlite3-table"])))
     print(f"{taken} jobs taken over" + (f", {known} had been before" if known else ""))
 
 

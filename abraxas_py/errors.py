@@ -10,8 +10,10 @@ AbraxasError
 ├── Unavailable               no server could be reached; nothing was sent
 ├── ResponseTimeout           the answer did not come in the time that the caller gave it
 ├── PayloadError              what was to be a job's payload could not be read to its end
-├── JournalError              the queue on disk cannot be used
+├── JournalError              the queue on disk, or in a database, cannot be used
 │   ├── JournalRefused        it took nothing of what it was given, and may take it another time
+│   ├── JournalUncertain      whether it took what it was given is not known yet: give it the same again
+│   ├── JournalFenced         other servers have taken it over
 │   └── JournalBroken         what it has taken is not known: the server must stop
 ├── ServerError               the server answered with an ERROR packet or an ERR line
 └── JobError
@@ -30,7 +32,9 @@ __all__ = [
     "JobRaised",
     "JournalBroken",
     "JournalError",
+    "JournalFenced",
     "JournalRefused",
+    "JournalUncertain",
     "ListenError",
     "LocalProtocolError",
     "PayloadError",
@@ -99,11 +103,19 @@ class PayloadError(AbraxasError):
 
 
 class JournalError(AbraxasError):
-    """The queue on disk cannot be used; the text names it and says what to do."""
+    """The queue on disk, or in a database, cannot be used; the text names it and says what to do."""
 
 
 class JournalRefused(JournalError):
-    """The queue took nothing of what it was given, and may take it another time: its disk is full."""
+    """The queue took nothing of what it was given, and may take it later: its disk is full, or nobody answers."""
+
+
+class JournalUncertain(JournalError):
+    """The connection was lost in the moment of a commit. Given the same changes again, the queue finds out."""
+
+
+class JournalFenced(JournalError):
+    """The servers that share the queue have declared this one dead, and taken over what it kept; nothing was taken."""
 
 
 class JournalBroken(JournalError):

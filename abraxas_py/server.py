@@ -328,8 +328,14 @@ class Server:
         broker, now = self.broker, self.now
         if report.persisted:
             self._deliver(broker.persisted(report.persisted, now))
-        if report.refused:
-            self._deliver(broker.refused(report.refused, report.reason, now))
+        for reason, numbers in report.refused.items():
+            self._deliver(broker.refused(numbers, reason, now))
+        if report.is_fenced:
+            self._deliver(broker.forsake(now))
+        if report.first_row:
+            broker.keep(report.first_row)
+        if report.restored:
+            self._deliver(broker.restore(report.restored, now))
         if report.loaded is not None:
             self._deliver(broker.loaded(report.asked, report.loaded, now))
         elif report.asked:

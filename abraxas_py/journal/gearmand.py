@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from abraxas_py.broker.effects import Record
 from abraxas_py.errors import JournalError
+from abraxas_py.journal import ROW_BITS
 
 __all__ = ["Left", "read_queue"]
 
@@ -36,6 +38,13 @@ class Left(NamedTuple):
         """The same for the same row, and for no other."""
         lengths = b"%d %d %d %d " % (len(self.unique), len(self.function), self.priority, self.due_at)
         return sha256(lengths + self.unique + self.function + self.data).digest()
+
+    def record(self, row: int) -> Record:
+        """The same job as one of ours."""
+        handle = b"H:import:%d:%d" % divmod(row, 1 << ROW_BITS)
+        return Record(
+            row, handle, self.function, self.unique, self.priority, self.due_at, 0, False, b"", None, self.data
+        )
 
 
 def read_queue(source: str, table: str) -> Iterator[Left]:
@@ -73,8 +82,9 @@ def _read_mysql(url: str, table: str) -> Iterator[Left]:
             user=unquote(parts.username or ""),
             password=unquote(parts.password or os.environ.get("MYSQL_PASSWORD", "")),
             database=parts.path.strip("/"),
-            charset="binary",
+            charset="utf8mb4",
             use_unicode=False,
+            init_command="SET NAMES binary",  # names as they were written, whatever the table takes them for
         )
         with connection, connection.cursor(SSCursor) as cursor:
             cursor.execute(f"SELECT {_COLUMNS} FROM {table}")

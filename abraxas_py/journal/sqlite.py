@@ -14,6 +14,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from math import inf
 from pathlib import Path
 
 from abraxas_py.broker.effects import Amend, Persist, Record, Remove, Store
@@ -66,6 +67,9 @@ CACHE_KIB = 16 * 1024
 
 class SqliteJournal:
     """`Journal` in the file `path`."""
+
+    is_shared = False
+    largest_bytes = inf  # a gigabyte, which no packet has
 
     def __init__(self, path: str | Path) -> None:
         self._path = str(path)
@@ -150,7 +154,6 @@ class SqliteJournal:
         The journal is opened for this, and closed again. Raises JournalError.
         """
         row = self.open()
-        prefix = b"H:import:%d" % (row >> ROW_BITS)
         taken = known = 0
         try:
             self._db.execute("BEGIN IMMEDIATE")
@@ -158,9 +161,7 @@ class SqliteJournal:
                 if not self._db.execute(IMPORT, (job.digest(),)).rowcount:
                     known += 1
                     continue
-                handle = b"%b:%d" % (prefix, taken + 1)
-                what = (job.function, job.unique, job.priority, job.due_at)
-                _insert(self._db, [Record(row + taken, handle, *what, 0, False, b"", None, job.data)])
+                _insert(self._db, [job.record(row + taken)])
                 taken += 1
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
@@ -188,6 +189,10 @@ class SqliteJournal:
         if rows[0] not in payloads:
             raise JournalError(f"{self._path}: row {rows[0]} is gone")
         return payloads
+
+    def watch(self) -> bool:
+        """See `Journal`; nobody else has the file."""
+        return False
 
     def close(self) -> None:
         """See `Journal`."""

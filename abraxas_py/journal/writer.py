@@ -2,21 +2,26 @@
 
 One hop into a thread for a batch, never for a change. What could not be written is told apart: submissions are refused
 at once, for their clients know what to do; what has happened (a job's end) is tried again until it can be written.
+
+A shared journal is watched all the time; what it takes over from a dead server comes in pieces between the batches. If
+this server is the one that was declared dead, the broker forsakes what it kept, and the journal is opened anew.
 """
 
 from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from math import inf
 
 import trio
 
-from abraxas_py.broker import Amend, Broker, Load, Persist, Remove, Store
-from abraxas_py.errors import JournalBroken, JournalError, JournalRefused
+from abraxas_py.broker import Amend, Broker, Load, Persist, Record, Remove, Store
+from abraxas_py.errors import JournalBroken, JournalError, JournalFenced, JournalRefused, JournalUncertain
 from abraxas_py.journal import Journal
+from abraxas_py.journal.leases import HEARTBEAT
 from abraxas_py.nursery import open_nursery
 
 __all__ = ["Report", "Writer"]
@@ -34,10 +39,12 @@ class Report:
     """What became of a batch."""
 
     persisted: list[int] = field(default_factory=list)
-    refused: list[int] = field(default_factory=list)
-    reason: str = ""  # of the refusal
+    refused: dict[str, list[int]] = field(default_factory=dict)  # by reason
     asked: Sequence[int] = ()  # the rows whose payloads were wanted
     loaded: dict[int, bytes] | None = None  # None: they could not be read, where any were wanted
+    restored: Sequence[Record] = ()  # jobs that were taken over
+    first_row: int = 0  # after this server was declared dead: of its new start
+    is_fenced: bool = False  # it was declared dead
 
 
 class Writer:
@@ -47,8 +54,11 @@ class Writer:
         self._journal = journal
         self._learn = learn
         self._changes: list[Persist] = []  # the next batch
+        self._batch: list[Persist] = []  # what is being written
         self._owed: list[Amend | Remove] = []  # what has happened and could not be written yet
         self._wanted: list[int] = []  # rows whose payloads are to be read
+        self._pieces: Iterator[Sequence[Record]] | None = None  # what is being taken over
+        self._is_to_watch = False
         self._wake = trio.Event()
         self._is_idle = trio.Event()
         self._is_refusing = False
@@ -77,6 +87,8 @@ class Writer:
             await self._restore(broker, clock)
             async with open_nursery() as nursery:
                 nursery.start_soon(self._run)
+                if self._journal.is_shared:
+                    nursery.start_soon(self._keep_watch)
                 yield
                 nursery.cancel_scope.cancel()
         finally:
@@ -100,70 +112,149 @@ class Writer:
         gc.freeze()
         log.info("queue restored jobs=%d seconds=%.2f", count, trio.current_time() - started)
 
+    async def _keep_watch(self) -> None:
+        while True:
+            await trio.sleep(HEARTBEAT)
+            self._is_to_watch = True
+            self._wake.set()
+
     async def _run(self) -> None:
         while True:
             await self._wake.wait()
             self._wake = trio.Event()
-            changes, self._changes = self._changes, []
-            wanted, self._wanted = self._wanted, []
+            report = Report(asked=self._wanted)
+            self._batch, self._changes, self._wanted = [*self._owed, *self._changes], [], []
             try:
-                report = await trio.to_thread.run_sync(self._perform, changes, wanted)
+                await trio.to_thread.run_sync(self._perform, report)
+                while self._batch:  # nobody knows what became of it
+                    await trio.sleep(RETRY_DELAY)
+                    await trio.to_thread.run_sync(self._write, report)
             except JournalBroken:
                 self._is_broken = True
                 raise
-            self._learn(report)
+            except JournalFenced as error:
+                log.error("declared dead; what was kept is given up error=%s", error)
+                self._give_up(report, str(error))
+                self._learn(report)
+                await self._begin_anew()
+            else:
+                self._learn(report)
             if self._owed:
                 await trio.sleep(RETRY_DELAY)
+            if self._owed or self._pieces:
                 self._wake.set()
             self._is_idle.set()
 
-    def _perform(self, changes: list[Persist], wanted: list[int]) -> Report:
-        """One batch, in the thread. Raises JournalBroken."""
-        report = Report(asked=wanted)
-        if wanted:
+    def _perform(self, report: Report) -> None:
+        """What is to be done, in the thread. Raises JournalBroken or JournalFenced."""
+        if report.asked:
             try:
-                report.loaded = self._journal.load(wanted)
+                report.loaded = self._journal.load(report.asked)
             except JournalBroken:
                 raise
             except JournalError as error:
                 log.error("payloads cannot be read error=%s", error)
-        batch: list[Persist] = [*self._owed, *changes]
+        self._write(report)
+        if not self._batch and (self._is_to_watch or self._pieces):
+            self._take_over(report)
+
+    def _write(self, report: Report) -> None:
+        """Commit the batch, which stays while nobody knows what became of it."""
+        self._refuse_large(report)
+        batch = self._batch
         try:
             if batch:
                 self._journal.commit(batch)
+        except JournalUncertain as error:
+            log.error("a commit is in doubt error=%s", error)
         except JournalRefused as error:
-            self._refuse(batch, report, error)
+            self._refuse(report, error)
         else:
-            report.persisted = [change.number for change in batch]
-            self._owed = []
+            report.persisted += [change.number for change in batch]
+            self._batch, self._owed = [], []
             if self._is_refusing and batch:
                 self._is_refusing = False
                 log.warning("jobs can be kept again")
-        return report
 
-    def _refuse(self, batch: list[Persist], report: Report, error: JournalRefused) -> None:
+    def _refuse_large(self, report: Report) -> None:
+        """Whatever the journal never takes: the others shall not go back for it."""
+        largest = self._journal.largest_bytes
+        if largest == inf:
+            return
+        large = {c.number for c in self._batch if isinstance(c, Store) and len(c.record.data or b"") > largest}
+        if large:
+            report.refused[f"The payload has more than {largest} bytes"] = list(large)
+            self._batch = [change for change in self._batch if change.number not in large]
+
+    def _refuse(self, report: Report, error: JournalRefused) -> None:
         """Nothing of the batch was written: what has happened may fit all the same, since it frees room."""
         if not self._is_refusing:
             self._is_refusing = True
             log.error("background jobs are refused error=%s", error)
-        report.refused = [change.number for change in batch if isinstance(change, Store)]
-        report.reason = str(error)
-        self._owed = [change for change in batch if not isinstance(change, Store)]
-        if self._owed and report.refused:
+        refused = [change.number for change in self._batch if isinstance(change, Store)]
+        self._owed = [change for change in self._batch if not isinstance(change, Store)]
+        self._batch = []
+        if refused:
+            report.refused[str(error)] = refused
+            if self._owed:
+                self._batch = [*self._owed]
+                self._write(report)
+
+    # Several servers on one journal
+
+    def _take_over(self, report: Report) -> None:
+        """Look after the others; a piece of what a dead one has left."""
+        try:
+            if self._is_to_watch:
+                self._is_to_watch = False
+                if self._journal.watch() and self._pieces is None:
+                    self._pieces = self._journal.records()
+            if self._pieces is not None:
+                report.restored = next(self._pieces, ())
+                if not report.restored:
+                    self._pieces = None
+        except (JournalRefused, JournalUncertain) as error:
+            log.warning("the other servers cannot be looked after error=%s", error)
+            self._pieces = None  # the next look goes on with them
+
+    def _give_up(self, report: Report, reason: str) -> None:
+        """This server was declared dead: what was not written never will be."""
+        report.is_fenced = True
+        report.asked = ()
+        refused = [change.number for change in (*self._batch, *self._changes) if isinstance(change, Store)]
+        if refused:
+            report.refused[reason] = refused
+        self._batch, self._owed, self._changes, self._wanted, self._pieces = [], [], [], [], None
+
+    async def _begin_anew(self) -> None:
+        """Open the journal as another server; what comes in until then has rows of the old one, and is refused."""
+        first_row, reason = 0, "The queue was given to another server"
+        while not first_row:
             try:
-                self._journal.commit(self._owed)
-            except JournalRefused:
-                return
-            report.persisted = [change.number for change in self._owed]
-            self._owed = []
+                first_row = await trio.to_thread.run_sync(self._journal.open)
+            except JournalError as error:
+                reason = str(error)
+                log.error("the queue cannot be opened again error=%s", error)
+            report = Report(first_row=first_row)
+            for change in self._changes:
+                if isinstance(change, Store):
+                    report.refused.setdefault(reason, []).append(change.number)
+                else:  # of a job that is refused here, too: nothing of it is left
+                    report.persisted.append(change.number)
+            self._changes = []
+            self._learn(report)
+            if not first_row:
+                await trio.sleep(HEARTBEAT)
+        self._pieces = self._journal.records()
 
     def _end(self) -> None:
         """Write what is left; nobody hears of it any more. After a failure of the disk nothing is touched again."""
         if self._is_broken:
             return
         try:
+            self._journal.commit(self._batch)  # whose outcome was not known
             self._journal.commit([*self._owed, *self._changes])
         except JournalError as error:
             log.error("the last changes are lost error=%s", error)
-        self._owed, self._changes = [], []
+        self._batch, self._owed, self._changes = [], [], []
         self._journal.close()

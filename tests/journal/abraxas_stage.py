@@ -1,4 +1,4 @@
-"""`abraxas` as a process with its queue on disk, and a peer that speaks to it."""
+"""`abraxas` as a process with its queue on disk or in a database, and a peer that speaks to it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from abraxas_py.journal.mysql_link import MysqlPlace
 from abraxas_py.protocol.packets import Packet, Type
 from abraxas_py.protocol.wire import REQUEST, RESPONSE, Decoder, encode
 
@@ -69,20 +70,45 @@ def work_off(peer: Peer, function: bytes = b"f") -> list[bytes]:
             return done
 
 
+def flags_of(queue: Path | MysqlPlace) -> list[str]:
+    """What `abraxas` is told of its queue: a file, or a table."""
+    if isinstance(queue, Path):
+        return ["-q", "sqlite", f"--queue-db={queue}"]
+    return ["-q", "mysql", f"--mysql-host={queue.host}", f"--mysql-user={queue.user}", f"--mysql-db={queue.database}"]
+
+
 @contextmanager
-def serving(queue: Path, *, within: Sequence[str] = ()) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """The process with its queue in a file, and its port; killed at the end of the block."""
-    process = subprocess.Popen(
-        [*within, sys.executable, "-m", "abraxas_py", "--port=0", "-q", "sqlite", f"--queue-db={queue}"],
+def serving(
+    queue: Path | MysqlPlace, *flags: str, within: Sequence[str] = ()
+) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """The process with its queue, and its port; killed at the end of the block."""
+    process = begin(queue, *flags, within=within)
+    try:
+        yield process, port_of(process)
+    finally:
+        end(process)
+
+
+def begin(queue: Path | MysqlPlace, *flags: str, within: Sequence[str] = ()) -> subprocess.Popen[str]:
+    """A process that begins to serve."""
+    return subprocess.Popen(
+        [*within, sys.executable, "-m", "abraxas_py", "--port=0", *flags_of(queue), *flags],
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def port_of(process: subprocess.Popen[str]) -> int:
+    """Where it serves, once it does."""
     assert process.stderr is not None
-    try:
-        line = process.stderr.readline()
-        assert line.startswith("abraxas serves"), line + process.stderr.read()
-        yield process, int(line.rpartition(":")[2])
-    finally:
-        process.kill()
-        process.wait()
-        process.stderr.close()
+    line = process.stderr.readline()
+    assert line.startswith("abraxas serves"), line + process.stderr.read()
+    return int(line.rpartition(":")[2])
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """Kill it."""
+    assert process.stderr is not None
+    process.kill()
+    process.wait()
+    process.stderr.close()

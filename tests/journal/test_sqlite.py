@@ -1,4 +1,4 @@
-"""The journal in a file: what it keeps, what it refuses, and what it says of files that it cannot use."""
+"""The journal in a file: what it refuses, and what it says of files that it cannot use."""
 
 from __future__ import annotations
 
@@ -6,57 +6,16 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from journal_stage import kept, record
 
-from abraxas_py.broker import Amend, Record, Remove, Store
+from abraxas_py.broker import Store
 from abraxas_py.errors import JournalBroken, JournalError, JournalRefused
-from abraxas_py.journal.sqlite import LARGEST_INSERT, LOAD_BYTES, SqliteJournal
+from abraxas_py.journal.sqlite import SqliteJournal
 
 
 @pytest.fixture
 def journal(tmp_path: Path) -> SqliteJournal:
     return SqliteJournal(tmp_path / "queue")
-
-
-def record(row: int, data: bytes = b"x", unique: bytes = b"") -> Record:
-    return Record(row, b"H:%d" % row, b"f", unique, 1, 0.0, 0, False, b"", None, data)
-
-
-def kept(journal: SqliteJournal) -> list[Record]:
-    return [record for piece in journal.records() for record in piece]
-
-
-def test_what_is_committed_is_there_at_the_next_start_in_its_order(journal: SqliteJournal) -> None:
-    first = journal.open()
-    count = 2 * LARGEST_INSERT + 7
-    journal.commit([Store(n, record(first + n)) for n in range(count)])
-    journal.commit([Remove(0, first), Remove(0, first + 1), Amend(0, first + 2, 5.5, 3, True)])
-    journal.close()
-    second = journal.open()
-    assert second > first + count
-    records = kept(journal)
-    assert [one.row for one in records] == list(range(first + 2, first + count))
-    assert records[0] == record(first + 2)._replace(data=None, due_at=5.5, retries=3, is_dead=True)
-    journal.close()
-
-
-def test_every_field_comes_back_as_it_was(journal: SqliteJournal) -> None:
-    row = journal.open()
-    odd = Record(row, b"H\xff", b"f\xff", b"-", 2, float("inf"), 7, False, b"* 1 2 3 4", b"", bytes(range(256)))
-    journal.commit([Store(1, odd)])
-    assert kept(journal) == [odd]
-    assert journal.load([row]) == {row: odd.data}
-    journal.close()
-
-
-def test_payloads_come_in_the_order_asked_for_and_no_more_than_are_wise_at_once(journal: SqliteJournal) -> None:
-    row = journal.open()
-    large = b"x" * (LOAD_BYTES // 2 + 1)
-    journal.commit([Store(n, record(row + n, data)) for n, data in enumerate([b"", large, large, b"y"])])
-    assert journal.load([row + 3, row]) == {row: b"", row + 3: b"y"}
-    assert journal.load([row + 2, row + 1, row]) == {row + 2: large}
-    with pytest.raises(JournalError, match="is gone"):
-        journal.load([row + 4])
-    journal.close()
 
 
 def test_a_second_process_is_refused(journal: SqliteJournal, tmp_path: Path) -> None:
