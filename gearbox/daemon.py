@@ -81,9 +81,13 @@ async def serve(settings: Settings, *, task_status: trio.TaskStatus[Running] = t
 
 
 def _journal(settings: Settings) -> Journal | None:
-    """Where the broker keeps background jobs that are not the scheduler's: a file beside its database."""
+    """Where the broker keeps background jobs that are not the scheduler's: beside those."""
     place = settings.place
-    return SqliteJournal(f"{place}-queue") if isinstance(place, str) else None
+    if isinstance(place, str):
+        return SqliteJournal(f"{place}-queue")
+    from gearbox.store.mysql.journal import journal_beside  # only who uses MySQL needs it
+
+    return journal_beside(place)
 
 
 def census_of(server: Server) -> dict[str, int]:

@@ -11,7 +11,7 @@ from pymysql.constants import CLIENT, CR, ER
 from gearbox.errors import StoreBusy, StoreError, StoreFull
 from gearbox.store.address import MysqlAddress
 
-__all__ = ["CONTENDED", "code_of", "connect", "encryption", "is_lost", "translated"]
+__all__ = ["CONTENDED", "code_of", "connect", "encryption", "is_lost", "tls_context", "translated"]
 
 CONNECT_TIMEOUT = 5  # s
 ANSWER_TIMEOUT = 5  # s for one statement; a lock is not waited for as long
@@ -45,7 +45,7 @@ def connect(address: MysqlAddress, answer_timeout: float | None = ANSWER_TIMEOUT
             read_timeout=answer_timeout,
             write_timeout=answer_timeout,
             autocommit=False,
-            ssl=_context(address),  # None: TLS wherever the server offers it
+            ssl=tls_context(address),  # None: TLS wherever the server offers it
             ssl_disabled=address.unix_socket is not None,
             init_command=SESSION,
         )
@@ -56,7 +56,7 @@ def connect(address: MysqlAddress, answer_timeout: float | None = ANSWER_TIMEOUT
     return connection
 
 
-def _context(address: MysqlAddress) -> ssl.SSLContext | None:
+def tls_context(address: MysqlAddress) -> ssl.SSLContext | None:
     """What the server's certificate is held against. The files are read for each connection: they may be renewed.
 
     Raises `StoreError`.
