@@ -46,10 +46,11 @@ class Controls(Reading):
 
     def load_controls(self) -> None:
         """Read them anew: at the start, and when a transaction that changed them was rolled back."""
-        self.is_control_changed = False
+        rows = self._connection.execute(SELECT_CONTROLS, {}).fetchall()
         self._controls.clear()
-        for method, is_paused, concurrency in self._connection.execute(SELECT_CONTROLS, {}).fetchall():
+        for method, is_paused, concurrency in rows:
             self._controls[method] = Control(bool(is_paused), concurrency)
+        self.is_control_changed = False
 
     def control(self, method: str) -> Control | None:
         return self._controls.get(method)

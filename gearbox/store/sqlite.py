@@ -44,6 +44,7 @@ class SqliteStore:
         self.path = path
         self._lock = _lock(path)
         self._controls: dict[str, Control] = {}
+        self._are_controls_stale = False  # they are as a transaction left them that was rolled back
         self._is_broken = False
         try:
             self._connection = sqlite3.connect(
@@ -82,6 +83,7 @@ class SqliteStore:
         execute = self._connection.execute
         self._living: dict[int, Job] = {}
         SqlTx(self, self._controls, self._living).load_controls()
+        self._are_controls_stale = False
         self._last_id: int = execute(
             "SELECT COALESCE(MAX(seq), 0) FROM sqlite_sequence WHERE name = 'gearbox_jobs'"
         ).fetchone()[0]
@@ -111,6 +113,9 @@ class SqliteStore:
         try:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("PRAGMA defer_foreign_keys = ON")  # rows are not written in the order of their making
+            if self._are_controls_stale:
+                tx.load_controls()
+                self._are_controls_stale = False
             outcomes = run_steps(steps, tx, moment, sqlite3.Error, savepoint)
             tx.flush()
             follow = tx.follow()
@@ -156,8 +161,7 @@ class SqliteStore:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
         self._living.clear()
-        if tx.is_control_changed:
-            tx.load_controls()
+        self._are_controls_stale |= tx.is_control_changed
 
 
 def migrate(connection: sqlite3.Connection, path: str) -> None:

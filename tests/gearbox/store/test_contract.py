@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -418,6 +419,25 @@ def test_a_full_disk_stores_nothing_and_is_over_when_there_is_room(tmp_path: Pat
     connection.execute("PRAGMA max_page_count = 1000000")
     assert [job.id for job in read(store, lambda tx: tx.current(10))] == [id]
     assert run(store, partial(life.queue, large)).value > id
+    store.close()
+
+
+def test_what_operators_set_is_known_after_a_failure_in_which_nothing_can_be_read(tmp_path: Path) -> None:
+    store: Any = open_store(str(tmp_path / "jobs.db"))
+    run(store, partial(controls_of.control, "a::b", {"is_paused": True}))
+
+    def fail(tx: Tx, moment: Moment) -> Any:
+        controls_of.control("a::b", {"is_paused": False}, tx, moment)
+        store._connection.set_authorizer(lambda action, *_: action == sqlite3.SQLITE_SELECT)  # True: it fails
+        return tx.counts()
+
+    with pytest.raises(StoreError, match="not authorized"):
+        store.run_batch([fail], moment())
+    with pytest.raises(StoreError, match="not authorized"):
+        read(store, lambda tx: tx.control("a::b"))
+    store._connection.set_authorizer(None)
+    assert read(store, lambda tx: tx.control("a::b")) == Control(is_paused=True)
+    assert status(store, queue(store).value) is Status.READY
     store.close()
 
 
