@@ -49,7 +49,10 @@ def serve(node: Node, nursery: trio.Nursery, server: Server) -> Callable[[End], 
             both.start_soon(_pump, stream, end, both.cancel_scope)
 
     def accept(end: End) -> None:
-        start(nursery.start_soon, relay, end)
+        if nursery.cancel_scope.cancel_called:  # the process ends: its kernel refuses what it does not take any more
+            end.connection.reset()
+        else:
+            start(nursery.start_soon, relay, end)
 
     return accept
 
