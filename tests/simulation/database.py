@@ -59,6 +59,7 @@ class Database:
         _template().backup(self.rows)
         self.rows.execute("PRAGMA foreign_keys = ON")
         self.rows.executescript(TOUCH)
+        self._changes = self.rows.total_changes  # as of the last commit
         self.faults: list[Fault] = []
         self.unheard: list[bool] = []  # commits of which nobody shall hear: whether they happen
         self.skew = 0.0  # s of its clock
@@ -97,9 +98,11 @@ class Database:
     def commit(self) -> None:
         """Commit for good; then look at what was written."""
         self.rows.execute("COMMIT")
-        touched = [id for (id,) in self.rows.execute("SELECT id FROM touched ORDER BY id").fetchall()]
-        if touched:
+        touched: list[int] = []
+        if self.rows.total_changes > self._changes:
+            touched = [id for (id,) in self.rows.execute("SELECT id FROM touched ORDER BY id").fetchall()]
             self.rows.execute("DELETE FROM touched")
+            self._changes = self.rows.total_changes
         self.world.audit.committed(touched)
         if self.unheard and touched and self.world.plan.cores == 1:
             self.unheard.pop()
@@ -151,6 +154,7 @@ class Store(SqliteStore):
         self.node = node
         self.base = connection.database
         self._controls = {}
+        self._are_controls_stale = False
         self._is_broken = False
         self._connection: Any = connection
         self.refresh()
@@ -178,10 +182,18 @@ class SharedStore(Store):
 
     def __init__(self, connection: Guarded, node: Node) -> None:
         super().__init__(connection, node)
+        self._seen = -1  # changes of all, when this one was last up to date
         self._uncertain: list[Batch | None] = []
 
     def run_batch(self, steps: Sequence[Step], moment: Moment) -> Batch:
-        self.refresh()
+        if self.base.rows.total_changes != self._seen:
+            self.refresh()
+        try:
+            return self._run(steps, moment)
+        finally:
+            self._seen = self.base.rows.total_changes
+
+    def _run(self, steps: Sequence[Step], moment: Moment) -> Batch:
         if not self.base.unheard:
             return super().run_batch(steps, moment)
         is_stored = self.base.unheard.pop()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable
+from math import inf
 from typing import TYPE_CHECKING
 
 import trio
@@ -30,7 +31,7 @@ PIECES = 0.1  # of what is sent travels in pieces
 class Flow:
     """One direction of a connection."""
 
-    __slots__ = ("changed", "is_broken", "is_ended", "last_at", "pieces", "rest")
+    __slots__ = ("is_broken", "is_ended", "last_at", "nap", "pieces", "rest")
 
     def __init__(self) -> None:
         self.pieces: deque[tuple[float, bytes]] = deque()  # on the way: when they arrive
@@ -38,11 +39,12 @@ class Flow:
         self.rest = b""
         self.is_ended = False
         self.is_broken = False
-        self.changed = trio.Event()
+        self.nap: trio.CancelScope | None = None  # of who reads, until the next piece arrives
 
     def change(self) -> None:
-        self.changed.set()
-        self.changed = trio.Event()
+        """Let the reader look again."""
+        if self.nap is not None:
+            self.nap.cancel()
 
 
 class Connection:
@@ -79,6 +81,11 @@ class End(trio.abc.Stream):
     def other(self) -> End:
         return self.connection.ends[1 - self.side]
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether what is sent here does not arrive for now."""
+        return self.connection.cut_since[self.side] is not None
+
     def _check(self) -> None:
         if self._is_closed:
             raise trio.ClosedResourceError("this end was closed")
@@ -86,7 +93,7 @@ class End(trio.abc.Stream):
             raise trio.BrokenResourceError("the connection was reset")
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint_if_cancelled()
         self._check()
         if self.other._is_closed:
             raise trio.BrokenResourceError("the other end is closed")
@@ -97,36 +104,37 @@ class End(trio.abc.Stream):
         chance, network = connection.chance, connection.network
         network.world.note("send", connection.number, self.side, len(data))
         at = max(flow.last_at, trio.current_time() + connection.delay + network.lag)
+        if flow.nap is not None and not flow.pieces and not self.is_cut:
+            flow.nap.deadline = at
         while data:
             size = chance.randint(1, len(data)) if chance.random() < PIECES else len(data)
             flow.pieces.append((at, data[:size]))
             data = data[size:]
             at += connection.delay * chance.random()
         flow.last_at = at
-        flow.change()
 
     async def wait_send_all_might_not_block(self) -> None:
         await trio.lowlevel.checkpoint()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint_if_cancelled()
         flow = self.arriving
         while True:
             self._check()
             if flow.rest:
                 return self._read(max_bytes)
-            is_cut = self.connection.cut_since[1 - self.side] is not None
-            if flow.pieces and not is_cut:
-                at = flow.pieces[0][0]
-                if at <= trio.current_time():
-                    flow.rest = flow.pieces.popleft()[1]
-                    return self._read(max_bytes)
-                with trio.move_on_at(at):
-                    await flow.changed.wait()
-            elif flow.is_ended and not is_cut:
-                return b""
-            else:
-                await flow.changed.wait()
+            arrives_at = inf
+            if not self.other.is_cut:
+                if flow.pieces:
+                    arrives_at = flow.pieces[0][0]
+                    if arrives_at <= trio.current_time():
+                        flow.rest = flow.pieces.popleft()[1]
+                        return self._read(max_bytes)
+                elif flow.is_ended:
+                    return b""
+            with trio.CancelScope(deadline=arrives_at) as flow.nap:
+                await trio.sleep_forever()
+            flow.nap = None
 
     def _read(self, max_bytes: int | None) -> bytes:
         flow = self.arriving
