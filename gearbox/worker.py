@@ -31,7 +31,7 @@ import traceback
 import uuid
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from functools import partial
+from functools import cache, partial
 from typing import Any, TypeVar
 
 import attrs
@@ -43,8 +43,8 @@ from gearbox.client import open_gearbox
 from gearbox.errors import Code, GearboxError, RpcError
 from gearbox.job import Status
 from gearbox.trace import META, trace_of
+from gearbox.work.assignment import Assignment
 from gearbox.work.crew import Crew
-from gearbox.work.handler import Assignment
 from gearbox.work.runner import BAD_OUTPUT, Report, failure
 from gearbox.work.teller import LogTeller
 
@@ -109,6 +109,7 @@ class Job:
         self._token.run_sync_soon(self._work.tell_progress, number)
 
 
+signature = cache(inspect.signature)  # made once for a function, not for each of its jobs
 _current: ContextVar[Job] = ContextVar("gearbox job")
 
 
@@ -158,7 +159,7 @@ def bind(function: Callable[..., Any], params: Any) -> Callable[[], Any] | Repor
         case _:
             args = [params]
     try:
-        inspect.signature(function).bind(*args, **kwargs)
+        signature(function).bind(*args, **kwargs)
     except TypeError as problem:
         return failure(Code.BAD_REQUEST, f"the arguments do not fit: {problem}")
     return partial(function, *args, **kwargs)

@@ -22,10 +22,10 @@ from gearbox.cli.performer import CommandPerformer
 from gearbox.client import Gearbox, open_gearbox
 from gearbox.errors import Code, ConfigError
 from gearbox.job import Status
+from gearbox.work.assignment import Assignment
 from gearbox.work.config import Config, Method
 from gearbox.work.crew import Crew
 from gearbox.work.guard import Guard, open_guard
-from gearbox.work.handler import Assignment
 from gearbox.work.runner import Report, failure
 
 __all__ = ["CommandCrew", "work"]

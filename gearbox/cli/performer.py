@@ -15,10 +15,10 @@ from gearbox import rpc
 from gearbox.cli.joblog import Log
 from gearbox.job import Status
 from gearbox.trace import ENVIRONMENT, META, trace_of
+from gearbox.work.assignment import Assignment, Ticket
 from gearbox.work.child import run
 from gearbox.work.config import Method
 from gearbox.work.guard import Guard
-from gearbox.work.handler import Assignment, Ticket
 from gearbox.work.runner import Exit, Input, Report, words
 from gearbox.work.teller import Teller
 

@@ -56,7 +56,7 @@ class Crew:
         self._instance = instance
         # Read by people, in the audit; the core takes it for the process, and a number may be given again.
         self._name = f"{socket.gethostname()}:{os.getpid()}:{instance[-8:]}"
-        self._reporter = Reporter(gearbox, nursery, teller)
+        self._reporter = Reporter(gearbox, teller)
         self._posts: dict[str, _Post] = {}
         self._retired: set[_Post] = set()
         self._connections = 0
@@ -81,7 +81,7 @@ class Crew:
         post = self._posts[name] = _Post(name, worker, handler, on_end)
         worker.on_connect = lambda server: self._connect(post)
         worker.on_disconnect = lambda server: self._disconnect(post, server)
-        worker.add(name, handler)
+        worker.take(name, handler.take)
         self._nursery.start_soon(self._run, post)
 
     def retire(self, name: str) -> None:

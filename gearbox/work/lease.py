@@ -48,6 +48,7 @@ class Lease:
     def __init__(self, now: float) -> None:
         self.lost: str | None = None
         self.listeners: list[Callable[[float], object]] = []
+        self.on_cut: Callable[[], object] = bool  # which does nothing
         self._since = now
         self._patience = PATIENCE
         self._was_cut = False
@@ -76,6 +77,7 @@ class Lease:
         """The connection was lost: the same, and it is time to ask."""
         self._was_cut = True
         self._wake.set()
+        self.on_cut()
 
     def listen(self, tell: Callable[[float], object], now: float) -> None:
         """Have `tell` called with the span that is left, now and at each renewal."""
@@ -96,7 +98,7 @@ class Lease:
 
 async def keep(lease: Lease, gearbox: Gearbox, id: int, attempt: int, work: trio.CancelScope) -> None:
     """Ask the core as long as the attempt runs; cancels `work` when the lease is lost."""
-    await lease._rest(trio.current_time() + FIRST_QUESTION)
+    await lease._rest(lease._since + FIRST_QUESTION)
     while True:
         asked_at = trio.current_time()
         answer: bool | Exception | None = None

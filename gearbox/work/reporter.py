@@ -28,28 +28,24 @@ PASSING = frozenset({Code.UNAVAILABLE, Code.STORAGE_FULL, Code.TIMEOUT})  # the 
 
 
 class Reporter:
-    """Sends reports in tasks of `nursery`. `wait_until_empty` returns once the core has all of them."""
+    """Sends reports. `wait_until_empty` returns once the core has all of them."""
 
-    def __init__(self, gearbox: Gearbox, nursery: trio.Nursery, teller: Teller) -> None:
+    def __init__(self, gearbox: Gearbox, teller: Teller) -> None:
         self._gearbox = gearbox
-        self._nursery = nursery
         self._teller = teller
         self._empty = trio.Event()
         self.unsent = 0
-
-    def put(self, id: int, attempt: int | None, report: Report) -> None:
-        """Take over the report of one job."""
-        if self.unsent == 0:
-            self._empty = trio.Event()
-        self.unsent += 1
-        self._nursery.start_soon(self._send, id, attempt, report)
 
     async def wait_until_empty(self) -> None:
         """Wait for the core to have every report."""
         if self.unsent:
             await self._empty.wait()
 
-    async def _send(self, id: int, attempt: int | None, report: Report) -> None:
+    async def deliver(self, id: int, attempt: int | None, report: Report) -> None:
+        """Take over the report of one job; returns when it is settled."""
+        if self.unsent == 0:
+            self._empty = trio.Event()
+        self.unsent += 1
         delay, is_late = FIRST_DELAY, False
         while True:
             problem = await self._try(id, attempt, report)

@@ -20,8 +20,8 @@ from gearbox.daemon import Census, census_of, link_of
 from gearbox.errors import StoreError
 from gearbox.job import Status
 from gearbox.store import Store
+from gearbox.work.assignment import Assignment
 from gearbox.work.crew import Crew
-from gearbox.work.handler import Assignment
 from gearbox.work.runner import Report, failure
 from tests.simulation.ledger import Execution
 from tests.simulation.network import End

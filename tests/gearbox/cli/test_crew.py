@@ -21,10 +21,10 @@ from gearbox.cli.crew import CommandCrew
 from gearbox.cli.performer import command_environment
 from gearbox.client import open_gearbox
 from gearbox.errors import RpcError
-from gearbox.work import handler, lease, reporter
+from gearbox.work import attendants, lease, reporter
+from gearbox.work.assignment import Ticket
 from gearbox.work.config import Method
 from gearbox.work.guard import open_guard
-from gearbox.work.handler import Ticket
 from gearbox.work.runner import Input, Output
 
 ECHO = Method("a\\b::echo", ("echo", "x"), Input.APPEND)
@@ -135,7 +135,7 @@ async def test_a_core_that_knows_no_attempts_is_served_as_well(open_gearman: Any
 async def test_a_job_that_the_core_does_not_want_any_more_is_killed_and_not_reported(
     open_gearman: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lease, "FIRST_QUESTION", 0.1)
+    monkeypatch.setattr(attendants, "FIRST_QUESTION", 0.1)
     pid_file = tmp_path / "pid"
     method = Method("a::long", f"sleep 1000 & echo $! > {pid_file}.new; mv {pid_file}.new {pid_file}; wait")
 
@@ -154,7 +154,7 @@ async def test_a_job_that_the_core_does_not_want_any_more_is_killed_and_not_repo
 async def test_progress_that_a_command_reports_reaches_the_core(
     open_gearman: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handler, "PROGRESS_INTERVAL", 0.05)
+    monkeypatch.setattr(attendants, "PROGRESS_INTERVAL", 0.05)
     script = 'for n in 10 20 x 30.5%; do echo $n > "$GEARBOX_PROGRESS"; sleep 0.2; done; echo done'
     method = Method("a::steps", script, Input.IGNORE)
     async with open_gearman(ACCEPTING) as gearman, a_crew(gearman.address, method):

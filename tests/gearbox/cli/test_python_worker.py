@@ -14,7 +14,7 @@ import trio.lowlevel
 
 from abraxas_py import JobFailed, open_client
 from gearbox.errors import RpcError
-from gearbox.work import handler, lease
+from gearbox.work import attendants
 from gearbox.worker import JobLost, Worker, current_job
 
 ACCEPTING: dict[str, Callable[[Any], Any]] = {
@@ -104,7 +104,7 @@ async def test_what_a_function_raises_fails_its_job(open_gearman: Any) -> None:
 
 
 async def test_progress_and_the_results_of_earlier_jobs(open_gearman: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handler, "PROGRESS_INTERVAL", 0.01)
+    monkeypatch.setattr(attendants, "PROGRESS_INTERVAL", 0.01)
     told = threading.Event()
 
     def job_data(params: Any) -> None:
@@ -133,7 +133,7 @@ async def test_progress_and_the_results_of_earlier_jobs(open_gearman: Any, monke
 async def test_a_job_that_is_not_wanted_any_more_is_stopped_and_not_reported(
     open_gearman: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lease, "FIRST_QUESTION", 0.01)
+    monkeypatch.setattr(attendants, "FIRST_QUESTION", 0.01)
     ends: list[str] = []
     stopped = threading.Event()
     async with open_gearman({**ACCEPTING, "alive": lambda params: False}) as gearman:
