@@ -58,8 +58,9 @@ async def keep(core: Core, clock: Callable[[], float] = steady) -> None:
             dead = {row.id for row in rows if not row.is_alive} | {row.id for row in expired}
         except RpcError as error:
             log.debug("no heartbeat", error=str(error))
+            await trio.sleep(HEARTBEAT)
         else:
             if known_dead is not None and not dead <= known_dead:
                 await core.take_over()
             known_dead = dead
-        await trio.sleep(HEARTBEAT)
+            await trio.sleep(observer.pause(clock()))

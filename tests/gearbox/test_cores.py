@@ -11,7 +11,7 @@ import trio
 import trio.testing
 from cores_stage import START, cluster
 
-from gearbox.rules.leases import CORE_LEASE, CREDIT, HEARTBEAT, Observer
+from gearbox.rules.leases import CORE_LEASE, CREDIT, CREDIT_LATE, HEARTBEAT, Observer
 from gearbox.steps import cores, life
 from gearbox.store import CoreRow, Moment
 
@@ -46,6 +46,28 @@ def test_a_new_observer_believes_the_row_for_a_part_of_the_lease() -> None:
         assert observer.expired([row("a", 1)], age, 7.0) == []
         assert observer.expired([row("a", 1)], age, 7.0 + needed - 0.1) == []
         assert observer.expired([row("a", 1)], age, 7.0 + needed) == [row("a", 1)]
+
+
+def test_an_observer_that_was_held_up_believes_the_row_for_less() -> None:
+    for age in (0.0, CREDIT_LATE / 2, CREDIT_LATE):
+        observer = Observer("me")
+        observer.expired([row("a", 1)], 0, 0)
+        for at, beats in ((100.0, 2), (200.0, 3)):  # a clock that is set wins it no more
+            needed = CORE_LEASE - min(age, CREDIT_LATE)
+            assert observer.expired([row("a", beats)], age, at) == []
+            assert observer.expired([row("a", beats)], age, at + needed - 0.1) == []
+        assert observer.expired([row("a", 3)], age, 200 + needed) == [row("a", 3)]
+
+
+def test_a_look_is_taken_when_a_lease_ends() -> None:
+    observer = Observer("me")
+    assert observer.pause(0) == HEARTBEAT
+    observer.expired([row("me", 1), row("a", 1), row("b", 1)], 0, 0)
+    observer.expired([row("me", 2), row("a", 1), row("b", 2)], 0, 1.0)
+    assert observer.pause(CORE_LEASE - HEARTBEAT) == HEARTBEAT
+    assert observer.pause(CORE_LEASE - 1.0) == 1.0
+    assert observer.pause(CORE_LEASE) == 1.0  # b's
+    assert observer.pause(CORE_LEASE + 1.0) == HEARTBEAT  # whoever could not be buried is so with the next beat
 
 
 async def test_a_dead_cores_running_job_goes_on_and_its_waiting_one_is_sent_again(
