@@ -16,12 +16,19 @@ __all__ = ["CONTENDED", "code_of", "connect", "encryption", "is_lost", "tls_cont
 CONNECT_TIMEOUT = 5  # s
 ANSWER_TIMEOUT = 5  # s for one statement; a lock is not waited for as long
 LOCK_WAIT = 3  # s
+# s without a word from us, after which the server ends the connection and lets go of what the transaction has locked. A
+# core that is stopped in the middle of one would hold up all others for as long as it is, and they could not even
+# declare it dead. One that works says something every three seconds (`rules.leases.HEARTBEAT`).
+SILENCE = 10
 MODE = "STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
-SESSION = f"SET time_zone = '+00:00', sql_mode = '{MODE}', innodb_lock_wait_timeout = {LOCK_WAIT}"
+SESSION = (
+    f"SET time_zone = '+00:00', sql_mode = '{MODE}', innodb_lock_wait_timeout = {LOCK_WAIT}, wait_timeout = {SILENCE}"
+)
 # Locks are taken where they are wanted. REPEATABLE READ would add locks on gaps, and show rows of the past.
 ISOLATION = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
 
-LOST = {CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST, 2055, 0, 1053, 1077, 1927, 3169}  # also: being shut down, killed
+# The others: being shut down, killed, silent for too long.
+LOST = {CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST, 2055, 0, 1053, 1077, 1927, 3169, 4031}
 CONTENDED = {ER.DUP_ENTRY, ER.ROW_IS_REFERENCED_2, ER.NO_REFERENCED_ROW_2}  # another core was faster: look again
 FULL = {ER.DISK_FULL, ER.RECORD_FILE_FULL}
 READ_ONLY = {ER.OPTION_PREVENTS_STATEMENT, 1792, 1836}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -11,17 +12,20 @@ from signal import SIGKILL
 from typing import Any
 
 import attrs
+import pymysql.err
 import pytest
 from mariadb_stage import DURABLE, MariaDb
 from mysql_proxy_stage import Proxy
 from store_stage import complete, fail, moment, queue, raw, read, run, status
 
-from gearbox.errors import RpcError, StoreBusy, StoreError, StoreUncertain
+from gearbox.errors import RpcError, StoreBusy, StoreError, StoreFenced, StoreUncertain
 from gearbox.job import NewJob, Reported, Status
-from gearbox.steps import life
+from gearbox.rules.leases import CORE_LEASE
+from gearbox.steps import cores, life
 from gearbox.store import Lock, Moment, Result, Store, Tx, open_store
 from gearbox.store import mysql as mysql_store
 from gearbox.store.address import MysqlAddress
+from gearbox.store.mysql.link import SILENCE
 
 pytestmark = pytest.mark.mariadb
 
@@ -116,6 +120,49 @@ def test_a_lock_that_is_not_given_up_voids_the_whole_batch(address: MysqlAddress
     assert rows(address) == [(id, "running")]
     assert run(store, partial(life.cancel, id, None)).value is True
     store.close()
+
+
+def test_a_core_that_stops_in_a_transaction_holds_the_others_up_until_the_server_ends_it(address: MysqlAddress) -> None:
+    assert 0 < SILENCE < CORE_LEASE
+    one, other = open_store(address), open_store(address)
+    session = one._session  # type: ignore[attr-defined]
+    assert session.plain("SELECT @@wait_timeout").fetchone() == (SILENCE,)
+    session.plain("SET wait_timeout = 1")
+    id = queue(one).value
+    as_one = attrs.evolve(moment(), owner="one")
+    one.run_batch([partial(cores.join, "here:1")], as_one)
+    has_locked, goes_on = threading.Event(), threading.Event()
+    outcomes: list[Any] = []
+
+    def stop(tx: Tx, moment: Moment) -> Result:
+        tx.job(id, Lock.EXCLUSIVE)
+        has_locked.set()
+        goes_on.wait(20)
+        return Result()
+
+    def be_stopped() -> None:
+        try:
+            outcomes.append(one.run_batch([cores.stand, stop, partial(life.cancel, id, None)], as_one))
+        except StoreBusy as error:
+            outcomes.append(error)
+
+    thread = threading.Thread(target=be_stopped)
+    thread.start()
+    assert has_locked.wait(10)
+    (row,) = read(other, lambda tx: tx.cores())
+    began = time.monotonic()
+    (buried,) = other.run_batch([partial(cores.bury, [row])], moment()).outcomes
+    assert buried.value == [row]
+    complete(other, id)
+    assert time.monotonic() - began < 3  # a wait for a lock, had it been held, fails after so long
+    goes_on.set()
+    thread.join(10)
+    assert isinstance(outcomes[0], StoreBusy)
+    with pytest.raises(StoreFenced):
+        one.run_batch([cores.stand], as_one)
+    assert status(other, id) is Status.COMPLETE
+    for store in (one, other):
+        store.close()
 
 
 # --- lost connections ---
@@ -286,8 +333,15 @@ class Taken:
     """Somebody else's connection, as soon as one can be had."""
 
     def __init__(self, address: MysqlAddress) -> None:
-        self._context = raw(address)
-        self._context.__enter__()
+        until = time.monotonic() + 10
+        while True:
+            self._context = raw(address)
+            try:
+                self._context.__enter__()
+                return
+            except pymysql.err.OperationalError:  # a connection that is killed takes its time to go
+                assert time.monotonic() < until
+                time.sleep(0.01)
 
     def close(self) -> None:
         self._context.__exit__(None, None, None)
