@@ -27,7 +27,7 @@ from ledger_stage import Acknowledged, command
 from mariadb_stage import DURABLE, MariaDb
 from site_stage import Program, Site
 from storm_load import METHODS, Load
-from verdict import Verdict, judge, lines, watch_terminal_rows
+from verdict import Seen, Verdict, judge, lines, watch_terminal_rows
 from weather import Victim, Weather
 
 CORES, WORKERS = 3, 6
@@ -152,6 +152,7 @@ async def storm(
     weather = Weather(it.victims, every, random.Random(seed + 1))
     it.note_pids()
     began = time.monotonic()
+    lateness = 0.0  # s, the longest, of a task that only wanted to sleep: how busy the machine was
 
     def look() -> None:
         it.note_pids()
@@ -172,8 +173,11 @@ async def storm(
 
     async def supervise() -> None:
         """What has ended by itself (a core whose database was away when it started) is started again."""
+        nonlocal lateness
         while True:
+            due = time.monotonic() + 0.5
             await trio.sleep(0.5)
+            lateness = max(lateness, time.monotonic() - due)
             await trio.to_thread.run_sync(look)
             for victim in weather.victims:
                 if victim.name not in weather.down and not victim.is_running:
@@ -195,9 +199,8 @@ async def storm(
     acknowledged.close()
     (folder / "faults").write_text("".join(f"{fault}\n" for fault in weather.faults))
     is_full = seconds == inf
-    verdict = judge(
-        it.server, it.database, acknowledged.jobs, load.watched, it.ledger, weather.faults, it.pids, is_full
-    )
+    seen = Seen(acknowledged.jobs, load.watched, weather.faults, it.pids, lateness)
+    verdict = judge(it.server, it.database, it.ledger, seen, is_full)
     kinds = sorted({fault.name.partition("-")[0] for fault in weather.faults})
     verdict.figures["faults"] = {
         kind: f"{sum(f.name.startswith(kind) and not f.is_stop for f in weather.faults)} killed, "

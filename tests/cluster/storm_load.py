@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from itertools import count
 from math import inf
 from typing import Any
@@ -27,6 +28,8 @@ CLIENTS = 8
 DEDUPES = 5  # different ones: few, so that jobs meet
 POOL = 4  # members
 RETRIES = 100  # a storm may end many attempts of a job
+GATES = 12  # noopwait jobs that are held at all times: each core has some, so that its death is an adoption
+GATE_HELD = 45.0  # s for each, longer than an adoption takes
 AHEAD = 400  # jobs that are queued and not done, beyond which the clients wait: a backlog would hide what is slow
 
 
@@ -53,6 +56,8 @@ class Load:
         async with trio.open_nursery() as nursery:
             for _ in range(CLIENTS):
                 nursery.start_soon(self._queue)
+            for _ in range(GATES):
+                nursery.start_soon(self._hold)
 
     async def _queue(self) -> None:
         async with open_gearbox(self.servers, connect_timeout=5) as gearbox, trio.open_nursery() as watchers:
@@ -67,6 +72,17 @@ class Load:
                 if self._chance.random() < 0.1:
                     watchers.start_soon(self._watch, gearbox, self._chance.choice(ids))
             watchers.cancel_scope.deadline = trio.current_time() + 60  # for what still runs
+
+    async def _hold(self) -> None:
+        """Queue a job that waits for a word, and say it, again and again."""
+        async with open_gearbox(self.servers, connect_timeout=5) as gearbox:
+            while not self.is_queued:
+                (id,) = await self._insist(gearbox, [{"name": "gearbox\\core::noopwait"}])
+                self.ledger.note(id, None)
+                with trio.move_on_after(GATE_HELD):
+                    while not self.is_queued:  # noqa: ASYNC110
+                        await trio.sleep(0.5)
+                await self._until_answered(partial(gearbox.noopgo, id))
 
     def _graph(self) -> list[dict[str, Any]]:
         """One job, or a pool with its target, each perhaps after an earlier job or with a dedupe."""
@@ -89,10 +105,15 @@ class Load:
 
     async def _insist(self, gearbox: Gearbox, jobs: list[dict[str, Any]]) -> list[int]:
         token = str(uuid.uuid4())
+        queue = partial(gearbox.queue_many, jobs, submit_token=token)  # type: ignore[arg-type]
+        ids: list[int] = await self._until_answered(queue)
+        return ids
+
+    async def _until_answered(self, call: Callable[[], Awaitable[Any]]) -> Any:
         while True:
             try:
                 with trio.fail_after(30):
-                    return await gearbox.queue_many(jobs, submit_token=token)  # type: ignore[arg-type]
+                    return await call()
             except (AbraxasError, RpcError, trio.TooSlowError):
                 await trio.sleep(0.2)
 
