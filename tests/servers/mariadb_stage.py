@@ -21,6 +21,7 @@ import pymysql.err
 
 from gearbox.store.address import MysqlAddress
 
+DUMPS = Path(__file__).parent / "dumps"
 START_TIMEOUT = 30.0  # s
 QUICK = ("--innodb-flush-log-at-trx-commit=0", "--skip-log-bin")  # no disk to wait for: what is tested is not the disk
 DURABLE = ("--innodb-flush-log-at-trx-commit=1",)
@@ -128,11 +129,18 @@ class MariaDb:
 
     def load_original(self, database: str, table: str = "gearbox_jobs") -> None:
         """Load a table as the original Gearbox left it."""
-        dump = (Path(__file__).parent / "dumps" / "original.sql").read_text()
+        dump = (DUMPS / "original.sql").read_text()
         text = re.sub(r"^--.*", "", dump, flags=re.M).replace("gearbox_jobs", table)
         with closing(self.connect(database)) as connection, connection.cursor() as cursor:
             for statement in filter(None, (part.strip() for part in text.split(";\n"))):
                 cursor.execute(statement.removesuffix(";"))
+
+    def load(self, database: str, dump: str) -> None:
+        """Load what mariadb-dump wrote into an empty database."""
+        command = [program("mariadb"), "--no-defaults", "--user=root", f"--socket={self.socket}", database]
+        with open(DUMPS / dump, "rb") as text:
+            done = subprocess.run(command, stdin=text, check=False, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
 
     def reset(self, database: str) -> None:
         """Empty the tables, which takes a tenth of the time that new ones do."""

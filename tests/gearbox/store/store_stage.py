@@ -17,7 +17,7 @@ from gearbox.store import Moment, Result, Store
 from gearbox.store.address import MysqlAddress
 
 NOW = 1_800_000_000.0
-WORKERS = {"a::b": 1}
+WORKERS = {"a::b": 1, "c::d": 1}
 
 
 REFUSALS = (sqlite3.IntegrityError, pymysql.err.MySQLError)  # of a statement that the tables do not allow
