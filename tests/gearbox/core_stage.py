@@ -37,6 +37,7 @@ class Failing:
         self.database = store.database
         self.error: StoreError | None = None
         self.unheard: type[Action] | None = None  # the next commit that leads to this is not heard of
+        self.can_be_asked = False  # whether `settle` tells of it then
         self.answer_is_lost: bool | None = None  # of the next commit, which was made (True) or not (False)
         self._uncertain: Batch | None = None
 
@@ -52,6 +53,9 @@ class Failing:
         actions = [*done.actions, *(action for result in results for action in result.actions)]
         if self.unheard is not None and any(isinstance(action, self.unheard) for action in actions):
             self.unheard = None
+            if self.can_be_asked:
+                self._uncertain = done
+                raise StoreUncertain("nobody knows yet")
             raise StoreError("the connection was lost after the commit")
         return done
 

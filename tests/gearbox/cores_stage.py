@@ -14,31 +14,23 @@ from typing import Any
 
 import attrs
 import trio
+from core_stage import START, Failing
 
-from abraxas_py import Assigned, Server, Worker
+from abraxas_py import Assigned, ConnectionLost, Server, Worker
 from gearbox import cores, methods
 from gearbox.client import Gearbox, open_gearbox
 from gearbox.core import Core
 from gearbox.gearman import Link
-from gearbox.store import Batch, Moment, Step, Store, open_store
+from gearbox.store import Store, open_store
+from gearbox.work.crew import Crew
+from gearbox.work.handler import Performer
+from gearbox.work.teller import LogTeller
 
-START = 1_800_000_000.0
 
-
-class Shared:
-    """A store that several cores use. `frozen` are cores whose batches do not come to an end."""
+class Shared(Failing):
+    """One core's view of the store that several use: what fails for one does not for the others."""
 
     is_shared = True
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self.database = store.database
-
-    def run_batch(self, steps: list[Step], moment: Moment) -> Batch:
-        return self._store.run_batch(steps, moment)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
 
 
 class Stuck(trio.abc.Stream):
@@ -68,6 +60,8 @@ class Peer:
     """One core, its only business to be killed, and a client that reaches no other core."""
 
     core: Core
+    store: Shared
+    door: Server  # a broker that its client alone is at
     scope: trio.CancelScope
     gearbox: Gearbox
 
@@ -89,16 +83,18 @@ class Cluster:
     """The brokers where workers are, by name, and the cores."""
 
     brokers: dict[str, Server]
-    store: Shared
+    store: Store
     nursery: trio.Nursery
     peers: list[Peer] = attrs.field(factory=list)
-    streams: dict[str, list[Stuck]] = attrs.field(factory=dict)  # by broker
+    streams: dict[tuple[str, str], list[Stuck]] = attrs.field(factory=dict)  # by broker, and who dialled
 
-    def dialer(self, name: str) -> Callable[[], Awaitable[trio.abc.Stream]]:
+    def dialer(self, name: str, who: str) -> Callable[[], Awaitable[trio.abc.Stream]]:
         """How cores and workers reach a broker."""
 
         async def dial() -> trio.abc.Stream:
-            known = self.streams.setdefault(name, [])
+            if name not in self.brokers:
+                raise ConnectionLost(f"{name} is down")
+            known = self.streams.setdefault((name, who), [])
             is_free = known[-1].is_free if known else trio.Event()
             if not known:
                 is_free.set()
@@ -108,17 +104,35 @@ class Cluster:
 
         return dial
 
-    def stop(self, name: str) -> None:
-        """As SIGSTOP: all connections stand, and nothing comes over them."""
+    def stop(self, name: str, who: str | None = None) -> None:
+        """As SIGSTOP of a broker, or between it and one other: connections stand, and nothing comes over them."""
         is_free = trio.Event()
-        for stream in self.streams[name]:
-            stream.is_free = is_free
+        for (broker, dialled), streams in self.streams.items():
+            if broker == name and who in (None, dialled):
+                for stream in streams:
+                    stream.is_free = is_free
+
+    def go_on(self, name: str, who: str) -> None:
+        """As SIGCONT: everything comes at last."""
+        for stream in self.streams[name, who]:
+            stream.is_free.set()
+
+    async def serve(self, name: str) -> None:
+        """Have a broker of this name, without a memory of an earlier one."""
+        server = Server(handle_prefix=f"H:{name}:0")
+        await self.nursery.start(server.serve)
+        self.brokers[name] = server
+
+    def end(self, name: str) -> None:
+        """As `kill -9` of a broker."""
+        self.brokers.pop(name).stop()
 
     async def start(self, name: str) -> Peer:
         """Another core. Calls for it go to a broker of its own, so that a test decides who is called."""
-        core = Core(self.store, instance=name, clock=lambda: START + trio.current_time(), name=f"{name}:1")
+        store = Shared(self.store)
+        core = Core(store, instance=name, clock=lambda: START + trio.current_time(), name=f"{name}:1")
         door = Server(handle_prefix=f"H:{name}:0")
-        servers: dict[str | None, Any] = {name: self.dialer(name) for name in self.brokers}
+        servers: dict[str | None, Any] = {broker: self.dialer(broker, name) for broker in self.brokers}
         link = Link(
             servers | {"door": door.dial},
             instance=name,
@@ -145,16 +159,17 @@ class Cluster:
                         await trio.sleep_forever()
 
         await self.nursery.start(live)
-        peer = Peer(core, scope, opened[0])
+        peer = Peer(core, store, door, scope, opened[0])
         self.peers.append(peer)
         return peer
 
     async def work(self, function: str, handle: Callable[[dict[str, Any]], Any], *brokers: str) -> trio.CancelScope:
         """A worker with the manners of ours: leave to start, data with the attempt's number. At all brokers, or some.
 
-        Cancel the scope to have it gone.
+        What `handle` gives is the data; an exception fails the job; an event is waited for. Cancel the scope to have
+        it gone.
         """
-        dials = [self.dialer(name) for name in brokers or self.brokers]
+        dials = [self.dialer(name, "worker") for name in brokers or self.brokers]
         scope = trio.CancelScope()
 
         async def live(task_status: trio.TaskStatus[None]) -> None:
@@ -176,7 +191,10 @@ class Cluster:
                         return json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": None}).encode()
 
                     async def report(id: int, attempt: int, result: Any) -> None:
-                        await gearbox.job_data(id, data=result, status="complete", attempt=attempt)
+                        status = "complete"
+                        if isinstance(result, Exception):
+                            status, result = "errored", str(result)
+                        await gearbox.job_data(id, data=result, status=status, attempt=attempt)
 
                     worker.add(function, run)
                     await nursery.start(worker.run)
@@ -186,17 +204,35 @@ class Cluster:
         await self.nursery.start(live)
         return scope
 
+    async def crew(self, who: str, function: str, perform: Performer, max_jobs: int = 1) -> None:
+        """A worker as `g-worker` is, with lease and repeated reports, but for the command.
+
+        It dials as `who` for jobs, and as `who's questions` to ask the cores.
+        """
+        dials = [self.dialer(name, who) for name in self.brokers]
+        asking = [self.dialer(name, f"{who}'s questions") for name in self.brokers]
+
+        async def live(task_status: trio.TaskStatus[None]) -> None:
+            async with open_gearbox(asking) as gearbox, trio.open_nursery() as nursery:
+                crew = Crew(dials, gearbox=gearbox, teller=LogTeller(), nursery=nursery, instance=who)
+                crew.offer(function, perform, max_jobs=max_jobs)
+                await crew.wait_until_connected()
+                task_status.started()
+                await trio.sleep_forever()
+
+        await self.nursery.start(live)
+
 
 @asynccontextmanager
 async def cluster(path: Path, *brokers: str) -> AsyncIterator[Cluster]:
     """Brokers and a database, for cores to come."""
     store = open_store(str(path))
-    servers = {name: Server(handle_prefix=f"H:{name}:0") for name in brokers or ("there",)}
     try:
         async with trio.open_nursery() as nursery:
-            for server in servers.values():
-                await nursery.start(server.serve)
-            yield Cluster(servers, Shared(store), nursery)
+            it = Cluster({}, store, nursery)
+            for name in brokers or ("there",):
+                await it.serve(name)
+            yield it
             nursery.cancel_scope.cancel()
     finally:
         store.close()

@@ -129,9 +129,9 @@ class Track:
 
 
 @contextmanager
-def track(address: MysqlAddress) -> Iterator[Track]:
-    """Two open stores on the same database."""
-    one, other = open_store(address), open_store(address)
+def track(address: MysqlAddress, of_one: MysqlAddress | None = None) -> Iterator[Track]:
+    """Two open stores on the same database; one of them may reach it by another way."""
+    one, other = open_store(of_one or address), open_store(address)
     with ThreadPoolExecutor(2) as pool:
         yield Track(Racer("one", one), Racer("other", other), pool)
     one.close()

@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+import attrs
 import pytest
 from mariadb_stage import MariaDb
+from mysql_proxy_stage import Proxy
 from race_stage import Track, track
 from store_stage import NOW
 
@@ -59,6 +61,25 @@ def look(id: int) -> Step:
 
 def ends(it: Track, id: int) -> int:
     return sum(event.status is Status.COMPLETE and event.was is not Status.COMPLETE for event in it.audit(id))
+
+
+def test_i1_a_claim_whose_answer_is_lost_is_one_attempt_that_is_sent_once(
+    mysql: MysqlAddress, mariadb: MariaDb
+) -> None:
+    proxy = Proxy(mariadb.port)
+    with track(mysql, attrs.evolve(mysql, port=proxy.port, unix_socket=None)) as it:
+        for n in range(ROUNDS):
+            ids = [it.other.do(queue(after_date=NOW + 50)) for _ in range(4)]
+            (proxy.cut_after if n % 2 else proxy.cut_before)(b"COMMIT")
+            it.race(life.take_due, life.take_due, LATER)
+            it.one.do(life.take_due, LATER)
+            for id in ids:
+                assert len(it.attempts(id)) == 1
+                assert Counter(it.sent)[id, 1] == 1
+        assert len(it.sent) == 4 * ROUNDS
+    assert proxy.cuts == ROUNDS
+    proxy.close()
+    mariadb.reset(mysql.database)
 
 
 def test_i3_the_same_result_to_two_cores_at_once_counts_once(it: Track) -> None:
