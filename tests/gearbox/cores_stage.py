@@ -204,13 +204,17 @@ class Cluster:
         await self.nursery.start(live)
         return scope
 
-    async def crew(self, who: str, function: str, perform: Performer, max_jobs: int = 1) -> None:
+    async def crew(
+        self, who: str, function: str, perform: Performer, max_jobs: int = 1, asks: Peer | None = None
+    ) -> None:
         """A worker as `g-worker` is, with lease and repeated reports, but for the command.
 
-        It dials as `who` for jobs, and as `who's questions` to ask the cores.
+        It dials as `who` for jobs, and as `who's questions` to ask the cores; or it asks one core alone.
         """
         dials = [self.dialer(name, who) for name in self.brokers]
-        asking = [self.dialer(name, f"{who}'s questions") for name in self.brokers]
+        asking = (
+            [self.dialer(name, f"{who}'s questions") for name in self.brokers] if asks is None else [asks.door.dial]
+        )
 
         async def live(task_status: trio.TaskStatus[None]) -> None:
             async with open_gearbox(asking) as gearbox, trio.open_nursery() as nursery:

@@ -172,7 +172,7 @@ async def test_i16_a_core_whose_disk_is_full_sends_nothing_and_the_other_one_doe
             runs.append(work.ticket.id)
             return Report(Status.COMPLETE)
 
-        await it.crew("worker", "a::b", perform, max_jobs=8)
+        await it.crew("worker", "a::b", perform, max_jobs=8, asks=other)
         due = [await one.gearbox.queue("a::b", after_date=(START + 10) * 1000) for _ in range(5)]
         one.store.error = StoreFull("no room left")
         await fails(507, one.gearbox.queue("a::b"))
