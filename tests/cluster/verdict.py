@@ -132,7 +132,7 @@ def _judge_jobs(
             wrong.append((id, name, watched[id]))
     verdict.expect(not wrong, f"another result than the worker's: {wrong[:5]}")
     verdict.expect(not not_run, f"complete without having been run to the end: {not_run[:5]}")
-    verdict.expect(not runs.overlapped, f"two executions at once: {runs.overlapped[:10]}")
+    verdict.expect(not runs.overlapped, f"two executions at once: {list(runs.overlapped)[:10]}")
     verdict.figures["executions"] = sum(runs.started.values())
     verdict.figures["executions cut short"] = sum(runs.started.values()) - sum(runs.ended.values())
     verdict.figures["watched"] = len(watched)

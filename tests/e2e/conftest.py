@@ -189,7 +189,7 @@ def anywhere(request: pytest.FixtureRequest, gearbox: Gearbox) -> Gearbox:
     return gearbox
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def program() -> Callable[[str, str], str]:
     """Where a program is. Without it the test is skipped with the package's name; on CI it fails."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,10 @@ __all__ = ["Acknowledged", "Runs", "command"]
 # $1 is the job's name, $2 how long it takes in seconds. The sleeper must not hold the lock when its shell is killed.
 SCRIPT = """\
 exec 9>>"{locks}/$1"
-flock -n 9 || echo "overlap $1 $GEARBOX_JOB_ID $GEARBOX_ATTEMPT" >>"{lines}"
-echo "start $1 $GEARBOX_JOB_ID $GEARBOX_ATTEMPT" >>"{lines}"
+flock -n 9 || echo "overlap $GEARBOX_JOB_ID $GEARBOX_ATTEMPT $1" >>"{lines}"
+echo "start $GEARBOX_JOB_ID $GEARBOX_ATTEMPT $1" >>"{lines}"
 sleep "$2" 9>&-
-echo "end $1 $GEARBOX_JOB_ID $GEARBOX_ATTEMPT" >>"{lines}"
+echo "end $GEARBOX_JOB_ID $GEARBOX_ATTEMPT $1" >>"{lines}"
 echo "$1"
 """
 
@@ -52,17 +53,19 @@ class Runs:
 
     started: Counter[str]
     ended: Counter[str]
-    overlapped: list[str]
+    overlapped: Counter[str]
 
     @classmethod
     def read(cls, folder: Path) -> Runs:
         lines = (folder / "lines").read_text().splitlines()
-        words = [line.split() for line in lines]
-        return cls(
-            Counter(word[1] for word in words if word[0] == "start"),
-            Counter(word[1] for word in words if word[0] == "end"),
-            [line for line in lines if line.startswith("overlap")],
-        )
+        words = [line.split(" ", 3) for line in lines]
+        return cls(*(Counter(word[3] for word in words if word[0] == what) for what in ("start", "end", "overlap")))
+
+    def of(self, names: Iterable[str]) -> Runs:
+        """The same, of these jobs alone."""
+        wanted = set(names)
+        each = (self.started, self.ended, self.overlapped)
+        return Runs(*(Counter({name: n for name, n in counts.items() if name in wanted}) for counts in each))
 
 
 def command(folder: Path) -> list[str]:
