@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
+from mariadb_stage import MariaDb, program
 
 from abraxas_py import cli as abraxas_cli
 from gearbox.job import NewJob
@@ -132,6 +133,27 @@ def test_the_workers_methods_are_sound() -> None:
     config = read([str(DEPLOY / "docker" / "methods.toml")])
     assert config.methods
     assert not config.remarks
+
+
+@pytest.mark.mariadb
+def test_the_dump_of_the_documentation_can_be_restored(mariadb: MariaDb, tmp_path: Path) -> None:
+    (dump,) = re.findall(r"^mysqldump (.*) gearbox > backup.sql$", DOCUMENT.read_text(), re.MULTILINE)
+    me = ["--no-defaults", "--user=root", f"--socket={mariadb.socket}"]
+    moment = Moment(1_800_000_000.0, "core", 0.0, {"a::b": 1})
+    queue = partial(life.queue, NewJob("a::b"))
+    with mariadb.database() as place, mariadb.database() as empty:
+        store = open_store(place)
+        ids = [store.run_batch([queue], moment).outcomes[0].value for _ in range(20)]
+        with open(tmp_path / "backup.sql", "wb") as backup:
+            command = [program("mariadb-dump"), *me, *dump.split(), place.database]
+            subprocess.run(command, stdout=backup, timeout=60, check=True)
+        store.close()
+        mariadb.load(empty.database, tmp_path / "backup.sql")
+        restored = open_store(empty)
+        assert [id for (id,) in mariadb.sql("SELECT id FROM gearbox_jobs ORDER BY id", empty.database)] == ids
+        assert mariadb.sql("SHOW TRIGGERS", empty.database)
+        assert restored.run_batch([queue], moment).outcomes[0].value > ids[-1]
+        restored.close()
 
 
 def test_the_backup_of_the_documentation_is_whole_while_jobs_are_queued(tmp_path: Path) -> None:

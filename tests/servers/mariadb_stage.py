@@ -135,10 +135,10 @@ class MariaDb:
             for statement in filter(None, (part.strip() for part in text.split(";\n"))):
                 cursor.execute(statement.removesuffix(";"))
 
-    def load(self, database: str, dump: str) -> None:
+    def load(self, database: str, dump: Path) -> None:
         """Load what mariadb-dump wrote into an empty database."""
         command = [program("mariadb"), "--no-defaults", "--user=root", f"--socket={self.socket}", database]
-        with open(DUMPS / dump, "rb") as text:
+        with open(dump, "rb") as text:
             done = subprocess.run(command, stdin=text, check=False, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
 

@@ -61,7 +61,7 @@ def earlier(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str | My
         return
     server: MariaDb = request.getfixturevalue("mariadb")
     with server.database() as address:
-        server.load(address.database, dump)
+        server.load(address.database, DUMPS / dump)
         yield address
 
 
