@@ -251,6 +251,7 @@ GEARBOX = {
         {
             "core",
             "errors",
+            "job",
             "methods",
             "rpc",
             "trace",

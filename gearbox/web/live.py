@@ -21,6 +21,7 @@ from starlette.types import Receive, Scope, Send
 
 from gearbox import rpc
 from gearbox.errors import RpcError
+from gearbox.job import TERMINAL
 
 __all__ = ["Listener", "Live", "listen"]
 
@@ -28,6 +29,7 @@ EVERY = 0.25  # s between looks at jobs
 LOOKS = 4  # of which the shortest tells what a look costs: the others had to wait for what was not theirs
 OVERVIEW_EVERY = 2.0  # its sums cost some 30 ms with thousands of buckets
 BEAT_EVERY = 15.0  # s of silence after which a comment is sent, so that a dead connection is noticed
+ENDS = {status.value for status in TERMINAL}  # a job that has ended does not change any more, and is not looked at
 IDS_LIMIT = 2_000  # jobs of one page
 LISTENERS_LIMIT = 500
 RETRY_MS = 2000  # after which a browser connects again
@@ -121,13 +123,12 @@ class Live:
             await trio.sleep(max(EVERY, 10 * min(costs)))  # at most a tenth of the time
 
     async def _look_at_jobs(self) -> None:
-        ids = sorted({id for listener in self._listeners for id in listener.ids})
-        if not ids:
-            return
-        rows = await self._ask("states", {"ids": ids})
-        fresh = {row["id"]: row for row in rows}
-        changed = [row for id, row in fresh.items() if self._known.get(id) != row]
-        self._known = fresh
+        wanted = {id for listener in self._listeners for id in listener.ids}
+        known = {id: row for id, row in self._known.items() if id in wanted}
+        ids = sorted(id for id in wanted if id not in known or known[id]["status"] not in ENDS)
+        rows = await self._ask("states", {"ids": ids}) if ids else []
+        changed = [row for row in rows if known.get(row["id"]) != row]
+        self._known = known | {row["id"]: row for row in changed}
         for row in changed:
             for listener in self._listeners:
                 if row["id"] in listener.ids:

@@ -203,6 +203,24 @@ async def test_the_overview_is_sent_when_it_changes(tmp_path: Path, autojump_clo
         assert it.app.live.listeners == 0
 
 
+async def test_a_job_that_has_ended_is_looked_at_once(tmp_path: Path, autojump_clock: Clock) -> None:
+    async with site(tmp_path / "db") as it, trio.open_nursery() as nursery:
+        ended, other = [await it.system.gearbox.queue("a::b", after_date=LATER) for _ in range(2)]
+        await it.system.call("cancel", {"id": ended})
+        stream, scope = await open_stream(it, f"jobs={ended},{other}", nursery)
+        await stream.until(lambda: stream.events("states"))
+        late, later = await open_stream(it, f"jobs={ended}", nursery)
+        await late.until(lambda: late.events("states"))  # who comes later hears of it, too
+        scope.cancel()
+        later.cancel()
+        _, scope = await open_stream(it, f"jobs={ended}", nursery)
+        await trio.sleep(1)
+        before = it.system.core.vitals.steps
+        await trio.sleep(0.9)  # between two sweeps of the core's own
+        assert it.system.core.vitals.steps - before <= 1
+        scope.cancel()
+
+
 async def test_nobody_is_asked_while_nobody_looks(tmp_path: Path, autojump_clock: Clock) -> None:
     async with site(tmp_path / "db") as it:
         await trio.sleep(5)
