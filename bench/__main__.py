@@ -22,7 +22,7 @@ from pathlib import Path
 
 from docopt import docopt
 
-from bench import broker, cores, durable, growth, restart, scheduler
+from bench import broker, cores, dashboard, durable, growth, restart, scheduler
 from bench.figures import Bench, Effort, Run
 from bench.plots import draw
 from bench.results import Results
@@ -35,6 +35,7 @@ ALL: list[Bench] = [
     *growth.BENCHES,
     *cores.BENCHES,
     *restart.BENCHES,
+    *dashboard.BENCHES,
 ]
 FULL = Effort()
 QUICK = Effort(seconds=0.4, scale=0.05)

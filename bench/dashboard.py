@@ -1,42 +1,46 @@
-"""How fast the dashboard is over a large table, and what open pages cost the scheduler.
+"""How fast the dashboard's pages are over a large table, and what open pages cost the scheduler.
 
-    python bench/dashboard.py fill 5000000 /tmp/large.db     # once; some minutes
-    python bench/dashboard.py pages /tmp/large.db            # time of each page, on the server
-    python bench/dashboard.py live                           # throughput with 0 and 50 open pages, in turns
+`pages` writes a table as the store would, past it: most jobs complete, 1,000 running, 100,000 waiting. Then it asks for
+each page several times. By itself, with the time of every page and a table that is kept:
 
-`fill` writes rows as the store would, past it: most of them complete, 1,000 running, 100,000 waiting.
+    python -m bench.dashboard FILE [ROWS]
+
+`open-pages` runs jobs through a core at which nobody looks, and through one at which 50 pages listen: each fifth is the
+overview, the others look at 50 of the very jobs that are queued.
 """
 
 from __future__ import annotations
 
-import os
 import random
-import shutil
-import socket
 import sqlite3
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
 
 import trio
 
+from bench.figures import Bench, Effort, Metric, Sample
+from bench.machine import cpu_seconds, free_port, running, wait_for_port
+from bench.scheduler import CALLERS, WORKER, queue, wait_for_end, wait_for_worker
 from gearbox.client import open_gearbox
 from gearbox.store import open_store
 from gearbox.store.rollups import bucket_of
 
+__all__ = ["BENCHES"]
+
 BIN = Path(sys.executable).parent
-RUNNING, WAITING = 1_000, 100_000
+ROWS, RUNNING, WAITING = 5_000_000, 1_000, 100_000
+METHODS = 20
 ROUNDS = 5  # of each page
 OPEN_PAGES = 50
-JOBS = 3_000  # of one round of `live`
-LIVE_ROUNDS = 4
+JOBS = 5_000
 
 # Of 20 methods; the last rows run or wait, of the others two in a hundred failed; a job took up to a minute.
 FILL = """
@@ -64,147 +68,142 @@ SUMS = (
     """INSERT INTO gearbox_attempts (job_id, epoch, owner, claimed_at, started_at, worker)
     SELECT id, 1, 'bench', claimed_at, claimed_at, 'bench' FROM gearbox_jobs WHERE status = 'running'""",
 )
-PAGES = (
-    "/", "/jobs", "/jobs?q=status:failed", "/jobs?q=status:running", "/jobs?q=status:waiting",
-    "/jobs?q=status:complete",
-    "/jobs?q=method:shop::task3", "/jobs?q=method:shop::task3+status:errored", "/jobs?q=arg:file-777777",
-    "/jobs?q=took>59s", "/jobs?q=dedupe:key-500000", "/jobs?q=method:shop::*+took>59s", "/jobs?below=2500000",
-    "/jobs/{old}", "/jobs/{running}", "/pools", "/methods", "/method?name=shop::task3", "/scheduled", "/failed",
-    "/gearman", "/workers", "/audit", "/system", "/metrics",
-)  # fmt: skip
+PAGES = {
+    "overview": ("/",),
+    "jobs": ("/jobs", "/jobs?below={old}", "/jobs?q=status:running", "/jobs?q=status:waiting", "/jobs?q=status:failed"),
+    "a search": (
+        "/jobs?q=status:complete", "/jobs?q=method:shop::task3", "/jobs?q=method:shop::task3+status:errored",
+        "/jobs?q=arg:file-777777", "/jobs?q=took>59s", "/jobs?q=dedupe:key-500000", "/jobs?q=method:shop::*+took>59s",
+    ),
+    "a job": ("/jobs/{old}", "/jobs/{running}"),
+    "methods": ("/methods", "/method?name=shop::task3"),
+    "scheduled": ("/scheduled",),
+    "failed": ("/failed",),
+    "others": ("/pools", "/gearman", "/workers", "/audit", "/system"),
+    "metrics": ("/metrics",),
+}  # fmt: skip
 
 
 def fill(rows: int, path: Path) -> None:
     """Write the rows, and the sums that the store keeps of them."""
     open_store(str(path)).close()
-    database = sqlite3.connect(path, isolation_level=None)
-    database.execute("PRAGMA synchronous = OFF")
-    database.execute("BEGIN")
-    values = {"rows": rows, "running": RUNNING, "waiting": WAITING, "now": int(time.time() * 1e6)}
-    database.execute(FILL, values)
-    for statement in SUMS:
-        database.execute(statement)
-    chance = random.Random(1)
-    for number in range(20):
-        for measure in ("wait", "run"):
-            samples = Counter(bucket_of(chance.expovariate(0.2)) for _ in range(100_000))
-            rows_of = [
-                (f"shop::task{number}", measure, bucket, jobs, jobs * 5.0, 0) for bucket, jobs in samples.items()
-            ]
-            database.executemany("INSERT INTO gearbox_measures VALUES (?, ?, ?, ?, ?, ?)", rows_of)
-    database.execute("COMMIT")
-    database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    database.close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute("PRAGMA synchronous = OFF")
+        database.execute("BEGIN")
+        values = {"rows": rows, "running": min(RUNNING, rows // 10), "waiting": min(WAITING, rows // 10)}
+        database.execute(FILL, values | {"now": int(time.time() * 1e6)})
+        for statement in SUMS:
+            database.execute(statement)
+        chance = random.Random(1)
+        for number in range(METHODS):
+            for measure in ("wait", "run"):
+                samples = Counter(bucket_of(chance.expovariate(0.2)) for _ in range(100_000))
+                sums = [(f"shop::task{number}", measure, *one, one[1] * 5.0, 0) for one in samples.items()]
+                database.executemany("INSERT INTO gearbox_measures VALUES (?, ?, ?, ?, ?, ?)", sums)
+        database.execute("COMMIT")
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 @contextmanager
-def served(path: Path) -> Iterator[tuple[str, int]]:
-    """A core on the file: its Gearman address and its port for HTTP."""
-    address, port = f"127.0.0.1:{_free_port()}", _free_port()
-    process = subprocess.Popen(
-        [BIN / "g-core"],
-        env=os.environ
-        | {"GEARBOX_DATABASE": str(path), "GEARBOX_LISTEN": address, "GEARBOX_HTTP": f"127.0.0.1:{port}"},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None
-    try:
-        for line in process.stderr:
-            if "Look at it" in line:
-                break
-        yield address, port
-    finally:
-        process.terminate()
-        process.wait(30)
-        process.stderr.close()
+def served(path: Path) -> Iterator[tuple[int, str, int]]:
+    """A core on the file: its process, its Gearman address and its port for HTTP."""
+    address, port = f"127.0.0.1:{free_port()}", free_port()
+    places = {"GEARBOX_DATABASE": str(path), "GEARBOX_LISTEN": address, "GEARBOX_HTTP": f"127.0.0.1:{port}"}
+    with running([str(BIN / "g-core")], places) as pid:
+        wait_for_port(port)
+        yield pid, address, port
 
 
-def _free_port() -> int:
-    while True:
-        port = random.randint(20_000, 32_000)
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)):
-                return port
-
-
-def pages(path: Path) -> None:
-    """The median time of each page; the slowest of all its rounds beside it."""
-    with served(path) as (_, port):
-        connection = HTTPConnection("127.0.0.1", port, timeout=60)
+def ask_for_pages(path: Path) -> dict[str, dict[str, list[float]]]:
+    """How many milliseconds each page took, by group and page."""
+    with served(path) as (_, _, port), closing(HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
         time.sleep(5)  # what an earlier process left as running is looked at first
-        with sqlite3.connect(path) as database:
-            rows = database.execute("SELECT max(id) FROM gearbox_jobs").fetchone()[0]
-        for page in PAGES:
-            page = page.format(old=rows // 2, running=rows)
-            spans = []
-            for _ in range(ROUNDS):
-                began = time.perf_counter()
-                connection.request("GET", page)
-                answer = connection.getresponse()
-                answer.read()
-                spans.append(1000 * (time.perf_counter() - began))
-                assert answer.status in (200, 404), (page, answer.status)
-            print(f"{statistics.median(spans):8.1f} ms  {max(spans):8.1f} ms  {page}", flush=True)
+        with closing(sqlite3.connect(path)) as database:
+            (rows,) = database.execute("SELECT max(id) FROM gearbox_jobs").fetchone()
+        found: dict[str, dict[str, list[float]]] = {}
+        for group, pages in PAGES.items():
+            for page in pages:
+                page = page.format(old=rows // 2, running=rows)
+                spans = found.setdefault(group, {}).setdefault(page, [])
+                for _ in range(ROUNDS):
+                    began = time.perf_counter()
+                    connection.request("GET", page)
+                    answer = connection.getresponse()
+                    answer.read()
+                    spans.append(1000 * (time.perf_counter() - began))
+                    if answer.status != 200:
+                        raise RuntimeError(f"{page}: {answer.status}")
+    return found
 
 
-def live() -> None:
-    """Jobs a second with and without open pages, in turns on one core."""
-    folder = Path(tempfile.mkdtemp())
-    try:
-        with served(folder / "live.db") as (address, port):
-            found: dict[int, list[float]] = {0: [], OPEN_PAGES: []}
-            for _ in range(LIVE_ROUNDS):
-                for number in found:
-                    open_pages = [_listen(port, one) for one in range(number)]
-                    found[number].append(trio.run(_run_jobs, address))
-                    for one in open_pages:
-                        one.close()
-                    time.sleep(1)
-            for number, speeds in found.items():
-                print(f"{number:3} pages: {statistics.median(speeds):8.0f} jobs/s  {[round(s) for s in speeds]}")
-            ratio = statistics.median(found[OPEN_PAGES]) / statistics.median(found[0])
-            print(f"ratio {ratio:.3f}")
-    finally:
-        shutil.rmtree(folder)
+def pages(effort: Effort) -> Sample:
+    """The slowest page of each group, by the median of its times; and the slowest request of all."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "gearbox.db"
+        fill(effort.count(ROWS), path)
+        found = ask_for_pages(path)
+    sample = {group: max(map(statistics.median, spans.values())) for group, spans in found.items()}
+    return sample | {"slowest": max(max(one) for spans in found.values() for one in spans.values())}
 
 
-def _listen(port: int, number: int) -> HTTPConnection:
-    """An open page: each fifth is the overview, the others look at jobs."""
-    connection = HTTPConnection("127.0.0.1", port, timeout=60)
-    ids = ",".join(str(id) for id in range(number * 10 + 1, number * 10 + 51))
-    connection.request("GET", "/live?overview=1" if number % 5 == 0 else f"/live?jobs={ids}")
-    connection.getresponse()
-    return connection
+def look_on(number: int, effort: Effort) -> Sample:
+    """Jobs through a core at which so many pages look."""
+    jobs = effort.count(JOBS)
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        pid, address, port = stack.enter_context(served(Path(folder) / "gearbox.db"))
+        stack.enter_context(running([sys.executable, "-c", WORKER, address]))
+        trio.run(wait_for_worker, address)
+        for page in range(number):
+            connection = stack.enter_context(closing(HTTPConnection("127.0.0.1", port, timeout=60)))
+            first = 1 + page * jobs // number
+            ids = ",".join(str(id) for id in range(first, first + 50))
+            connection.request("GET", "/live?overview=1" if page % 5 == 0 else f"/live?jobs={ids}")
+            connection.getresponse()
+        cpu, began = cpu_seconds(pid), time.perf_counter()
+        trio.run(run_jobs, address, jobs)
+        took = time.perf_counter() - began
+        return {"complete": jobs / took, "cpu": 1e6 * (cpu_seconds(pid) - cpu) / jobs}
 
 
-async def _run_jobs(address: str) -> float:
-    """Noops through the whole scheduler, durable each: jobs a second."""
-    began = trio.current_time()
+async def run_jobs(address: str, jobs: int) -> None:
     async with open_gearbox([address]) as gearbox, trio.open_nursery() as nursery:
-        for _ in range(64):
-            nursery.start_soon(_queue_some, gearbox)
-    return JOBS / (trio.current_time() - began)
+        ids: list[int] = []
+        for caller in range(CALLERS):
+            nursery.start_soon(queue, gearbox, len(range(caller, jobs, CALLERS)), ids)
+    await wait_for_end(address, jobs)
 
 
-async def _queue_some(gearbox: object) -> None:
-    for _ in range(JOBS // 64):
-        await gearbox.queue("gearbox\\core::noop")  # type: ignore[attr-defined]
+BENCHES = [
+    Bench(
+        "pages",
+        f"Pages of the dashboard over {ROWS:,} jobs, {RUNNING:,} of them running and {WAITING:,} waiting: the slowest "
+        "of each kind by its median, and the slowest request",
+        (
+            *(Metric(group, "ms", more_is_better=False) for group in PAGES),
+            Metric("slowest", "ms", is_main=True, more_is_better=False),
+        ),
+        lambda: {"gearbox (SQLite)": pages},
+        rounds=1,
+    ),
+    Bench(
+        "open-pages",
+        f"Jobs that do nothing, from queue to complete, while {OPEN_PAGES} open pages of the dashboard look on",
+        (Metric("complete", "jobs/s", is_main=True), Metric("cpu", "µs of the core a job", more_is_better=False)),
+        lambda: {"nobody looks": partial(look_on, 0), f"{OPEN_PAGES} pages": partial(look_on, OPEN_PAGES)},
+        reference="nobody looks",
+    ),
+]
 
 
-def main(arguments: Sequence[str]) -> int:
-    match arguments:
-        case ["fill", rows, path]:
-            fill(int(rows), Path(path))
-        case ["pages", path]:
-            pages(Path(path))
-        case ["live"]:
-            live()
-        case _:
-            print(__doc__, file=sys.stderr)
-            return 1
-    return 0
+def main(arguments: Sequence[str]) -> None:
+    path = Path(arguments[0])
+    if not path.exists():
+        fill(int(arguments[1]) if len(arguments) > 1 else ROWS, path)
+    found: Mapping[str, Mapping[str, list[float]]] = ask_for_pages(path)
+    for spans in found.values():
+        for page, one in spans.items():
+            print(f"{statistics.median(one):8.1f} ms  {max(one):8.1f} ms  {page}")
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])
