@@ -28,7 +28,18 @@ from abraxas_py.transport import Dialer
 from gearbox import rpc
 from gearbox.batches import Batches
 from gearbox.errors import Code, RpcError
-from gearbox.shapes import Graph, History, JobSpec, MethodRow, Retried, ScheduleRow, StatusRow
+from gearbox.shapes import (
+    Acted,
+    DeedRow,
+    Found,
+    Graph,
+    History,
+    JobSpec,
+    MethodRow,
+    Retried,
+    ScheduleRow,
+    StatusRow,
+)
 from gearbox.trace import META
 
 __all__ = ["NAMESPACE", "Gearbox", "open_gearbox"]
@@ -198,10 +209,37 @@ class Gearbox:
         """End a job that nobody wants any more, waiting or running; False if it had ended already."""
         return bool(await self._do("cancel", id=id, reason=reason))
 
-    async def retry(self, id: int, *, downstream: bool = True) -> Retried:
+    async def retry(self, id: int, *, downstream: bool = True, reason: str | None = None) -> Retried:
         """Queue a failed job anew, with what made it fail and, if `downstream`, what failed because of it."""
-        retried: Retried = await self._do("retry", id=id, downstream=downstream)
+        retried: Retried = await self._do("retry", id=id, downstream=downstream, reason=reason)
         return retried
+
+    async def hurry(self, id: int, reason: str | None = None) -> bool:
+        """Have a job not wait for its date or its next try any more; False if it waited for none."""
+        return bool(await self._do("run_now", id=id, reason=reason))
+
+    async def reprioritise(self, id: int, priority: str, reason: str | None = None) -> bool:
+        """Give a job that has not started another priority; False if it has, or had that one."""
+        return bool(await self._do("reprioritise", id=id, priority=priority, reason=reason))
+
+    async def act(
+        self,
+        action: str,
+        query: str,
+        *,
+        priority: str | None = None,
+        reason: str | None = None,
+        up_to: int | None = None,
+        preview: bool = False,
+    ) -> Acted:
+        """Do the same to all jobs that a search finds: "cancel", "retry", "run_now" or "reprioritise".
+
+        Or, as a `preview`, only tell to which: the first of its `ids` is the `up_to` by which the deed is done to these
+        and no newer ones.
+        """
+        params = {"action": action, "query": query, "priority": priority, "reason": reason, "up_to": up_to}
+        acted: Acted = await self._do("act", preview=preview, **params)
+        return acted
 
     async def noopgo(self, id: int) -> bool:
         """Let a `gearbox\\core::noopwait` go on; True for the one call that did it."""
@@ -212,6 +250,16 @@ class Gearbox:
     async def status(self, ids: Sequence[int] = ()) -> list[StatusRow]:
         """Status objects of `ids`, in that order of id; of all current jobs, newest first, without them."""
         rows: list[StatusRow] = await self._ask("status", list(ids))
+        return rows
+
+    async def search(self, query: str = "", *, below: int | None = None, limit: int = 50) -> Found:
+        """The newest jobs that a search finds; give its `next` as `below` for those after them."""
+        found: Found = await self._ask("search", _given({"query": query, "below": below, "limit": limit}))
+        return found
+
+    async def audit(self, *, below: int | None = None, limit: int = 50) -> list[DeedRow]:
+        """What operators did, the last first; give the last one's id as `below` for those before."""
+        rows: list[DeedRow] = await self._ask("audit", _given({"below": below, "limit": limit}))
         return rows
 
     async def history(self, id: int) -> History:
@@ -241,17 +289,17 @@ class Gearbox:
         rows: list[MethodRow] = await self._ask("methods", {})
         return rows
 
-    async def pause(self, method: str) -> None:
+    async def pause(self, method: str, reason: str | None = None) -> None:
         """Start no more jobs of the method; what runs goes on."""
-        await self._ask("pause", {"method": method})
+        await self._ask("pause", _given({"method": method, "reason": reason}))
 
-    async def resume(self, method: str) -> None:
+    async def resume(self, method: str, reason: str | None = None) -> None:
         """Start its jobs again."""
-        await self._ask("resume", {"method": method})
+        await self._ask("resume", _given({"method": method, "reason": reason}))
 
-    async def limit(self, method: str, concurrency: int | None) -> None:
+    async def limit(self, method: str, concurrency: int | None, reason: str | None = None) -> None:
         """Have at most so many jobs of the method run at once; None lifts the limit."""
-        await self._ask("limit", {"method": method, "concurrency": concurrency})
+        await self._ask("limit", {"method": method, "concurrency": concurrency, **_given({"reason": reason})})
 
     # --- recurring jobs ---
 
@@ -302,13 +350,13 @@ class Gearbox:
         rows: list[ScheduleRow] = await self._ask("schedules", {})
         return rows
 
-    async def unschedule(self, name: str) -> bool:
+    async def unschedule(self, name: str, reason: str | None = None) -> bool:
         """Forget a recurring entry; its jobs stay."""
-        return bool(await self._do("unschedule", name=name))
+        return bool(await self._do("unschedule", name=name, reason=reason))
 
-    async def run_now(self, name: str) -> int:
+    async def run_now(self, name: str, reason: str | None = None) -> int:
         """Queue a job of a recurring entry now, and return its id."""
-        return int(await self._do("run_now", name=name))
+        return int(await self._do("run_now", name=name, reason=reason))
 
     # --- being a worker ---
 

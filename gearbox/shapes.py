@@ -8,9 +8,13 @@ from __future__ import annotations
 from typing import Any, TypedDict
 
 __all__ = [
+    "Acted",
     "AttemptRow",
+    "DeedRow",
     "Edge",
     "EventRow",
+    "Found",
+    "FoundRow",
     "Graph",
     "History",
     "JobSpec",
@@ -112,6 +116,58 @@ class Graph(TypedDict):
     nodes: list[Node]
     edges: list[Edge]
     is_cut: bool
+
+
+class FoundRow(TypedDict):
+    """A job in a list: `arguments` and `data` are the beginnings of their JSON texts, `took` is in seconds."""
+
+    id: int
+    method_name: str
+    status: str
+    priority: str
+    arguments: str | None
+    data: str | None
+    created: str
+    completed: str | None
+    claimed: str | None
+    took: float | None
+    due: str | None
+    retries: int
+    max_retries: int
+    progress: float | None
+    dedupe: str | None
+    after_id: int | None
+    before_id: int | None
+    see_other: int | None
+
+
+class Found(TypedDict):
+    """A page of a search; `is_cut`: it stopped there for the work it was, and there may be more below `next`."""
+
+    jobs: list[FoundRow]
+    next: int | None
+    is_cut: bool
+
+
+class Acted(TypedDict):
+    """How many jobs a search found, how many of them were changed, and whether there are more."""
+
+    jobs: int
+    changed: int
+    is_cut: bool
+    ids: list[int]
+
+
+class DeedRow(TypedDict):
+    """What an operator did; `jobs`: how many it changed, where it was about several."""
+
+    id: int
+    at: str
+    who: str
+    action: str
+    target: str
+    reason: str
+    jobs: int | None
 
 
 class Retried(TypedDict):

@@ -9,8 +9,8 @@ from typing import Any
 __all__ = ["COMMANDS", "MANUAL", "NOTHING_TYPED", "manual_for"]
 
 COMMANDS = (
-    *("run", "queue", "queue-many", "watch", "cancel", "retry", "raw"),
-    *("status", "why", "history", "graph", "top"),
+    *("run", "queue", "queue-many", "watch", "cancel", "retry", "hurry", "reprioritise", "release", "act", "raw"),
+    *("status", "search", "why", "history", "graph", "top", "audit"),
     *("stats", "methods", "pause", "resume", "limit"),
     *("schedule", "schedules", "unschedule", "run-now"),
     *("dead", "completion"),
@@ -26,12 +26,18 @@ Usage:
   g-client watch [options] <id>
   g-client cancel [options] <ids>...
   g-client retry [options] <ids>...
+  g-client hurry [options] <ids>...
+  g-client reprioritise [options] <ids>...
+  g-client release [options] <ids>...
+  g-client act [options] <deed> <query>...
   g-client raw [options] [--] <name/space::method> [<arguments>...]
   g-client status [options] [<ids>...]
+  g-client search [options] [<query>...]
   g-client why [options] <id>
   g-client history [options] <id>
   g-client graph [options] <id>
   g-client top [options]
+  g-client audit [options]
   g-client stats [options] <name/space::method>
   g-client methods [options]
   g-client pause [options] <name/space::method>
@@ -55,15 +61,25 @@ Jobs:
   cancel      end jobs that nobody wants any more, also while they run
   retry       queue failed jobs anew, with what made them fail and what failed
               because of them; prints the new ids
+  hurry       run jobs without waiting for their date or their next try
+  reprioritise  give jobs that have not started another priority (-P)
+  release     let jobs of gearbox/core::noopwait go on
+  act         "cancel", "retry", "hurry" or "reprioritise" all jobs that a
+              search finds; shows them, and asks before it does anything
   raw         call a gearbox RPC method (gearbox/core::status), or a worker's
               own method without scheduling, and print the result
 
 Looking:
   status      the status of all current jobs, or of the jobs with these ids
+  search      the newest jobs that are what you look for: "method:demo::*",
+              "status:failed", "arg:text", "error:text", "dedupe:text",
+              "after:12", "before:12", "schedule:name", "priority:high",
+              "took>5s"; a word alone is looked for in arguments
   why         why a job is where it is, in one sentence
   history     all that happened to a job: when, why, and who did it
   graph       the jobs that a job hangs together with
   top         what goes on, live; once, where nobody watches a terminal
+  audit       what people did: who, what, and why
 
 Methods:
   stats       statistics about a method
@@ -111,9 +127,13 @@ Options:
          [choices: "skip", "queue", "allow"] [default: skip]
   --missed HOW           runs that were due while g-core was not there
          [choices: "skip", "once", "all"] [default: once]
-  --reason TEXT          of a cancellation, for the audit               [string]
+  --reason TEXT          why you do that, for the audit                 [string]
   --alone                retry the job, but not what failed because of it
                                                                        [boolean]
+  --yes, -y              act without asking                            [boolean]
+  --limit N              how many jobs to find, or deeds of the audit
+                                                          [number] [default: 50]
+  --below ID             older ones than this                           [number]
   --wait-for-id          watch a job that does not exist yet           [boolean]
   --json, -J             run, queue, raw, schedule: the arguments are JSON; with
                          all others the same as -O json                [boolean]
@@ -149,8 +169,11 @@ was queued); 69 Gearman or g-core cannot be reached; 75 --timeout has passed;
 
 NOTHING_TYPED: Mapping[str, Any] = {
     **dict.fromkeys(COMMANDS, False),
-    **dict.fromkeys(("<id>", "<name/space::method>", "<file>", "<name>", "<cron>", "<number>", "<shell>", "<what>")),
+    **dict.fromkeys(
+        ("<id>", "<name/space::method>", "<file>", "<name>", "<cron>", "<number>", "<shell>", "<what>", "<deed>")
+    ),
     "<ids>": [],
+    "<query>": [],
     "<handles>": [],
     "<arguments>": [],
     "--": False,

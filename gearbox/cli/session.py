@@ -27,6 +27,7 @@ __all__ = ["Session"]
 
 CORE_PATIENCE = 5.0  # seconds for a core to be there
 WATCH_PATIENCE = 60.0  # the same once a job is queued: a core may be restarted
+PREVIEWED = 20  # jobs that are shown before something is done to them
 FILE_LARGEST = 64 * 2**20  # bytes of JSON; Gearman's largest packet is not larger
 
 
@@ -49,12 +50,18 @@ class Session:
             "watch": self._watch,
             "cancel": self._cancel,
             "retry": self._retry,
+            "hurry": self._hurry,
+            "reprioritise": self._reprioritise,
+            "release": self._release,
+            "act": self._act,
             "raw": self._raw,
             "status": self._status,
+            "search": self._search,
             "why": self._why,
             "history": self._history,
             "graph": self._graph,
             "top": self._top,
+            "audit": self._audit,
             "stats": self._stats,
             "methods": self._methods,
             "pause": self._pause,
@@ -144,7 +151,9 @@ class Session:
     async def _retry(self) -> None:
         for id in self._wanted.ids:
             async with self._core("retry"):
-                retried = await self._gearbox.retry(id, downstream=not self._wanted.is_alone)
+                retried = await self._gearbox.retry(
+                    id, downstream=not self._wanted.is_alone, reason=self._wanted.reason
+                )
             if self._wanted.mode is not Mode.INSPECT:
                 self._terminal.show(retried)
                 continue
@@ -152,6 +161,52 @@ class Session:
             for old, new in others.items():
                 self._terminal.say(f"=== Job {old} is retried as {new}, too")
             self._show_id(retried["id"])
+
+    async def _hurry(self) -> None:
+        for id in self._wanted.ids:
+            async with self._core("run_now"):
+                has_waited = await self._gearbox.hurry(id, self._wanted.reason)
+            self._terminal.tell(f"=== Job {id} waits for no date {'any more' if has_waited else 'or next try'}")
+
+    async def _reprioritise(self) -> None:
+        priority = self._wanted.priority
+        for id in self._wanted.ids:
+            async with self._core("reprioritise"):
+                is_changed = await self._gearbox.reprioritise(id, priority, self._wanted.reason)
+            had = f"has started, or had {priority} priority"
+            self._terminal.tell(f"=== Job {id} {f'has {priority} priority now' if is_changed else had}")
+
+    async def _release(self) -> None:
+        for id in self._wanted.ids:
+            async with self._core("noopgo"):
+                has_waited = await self._gearbox.noopgo(id)
+            self._terminal.tell(f"=== Job {id} {'goes on' if has_waited else 'did not wait for that'}")
+
+    async def _act(self) -> None:
+        """Show to what, ask, and do it to these and no newer ones."""
+        wanted, terminal = self._wanted, self._terminal
+        priority = wanted.priority if wanted.deed == "reprioritise" else None
+        async with self._core("act"):
+            seen = await self._gearbox.act(wanted.deed, wanted.query, preview=True)
+            ids = seen["ids"][:PREVIEWED]
+            shown = await self._gearbox.search(" ".join(map(str, ids)), limit=PREVIEWED) if ids else None
+        if shown is None:
+            terminal.tell("=== No job matches")
+            return
+        for line in tables.job_table(shown["jobs"]).splitlines():
+            terminal.say(line)
+        rest = seen["jobs"] - len(ids)
+        more = f", {rest} of them not shown" if rest else ""
+        beyond = "; there are more that match, act again for them" if seen["is_cut"] else ""
+        terminal.say(f"=== {seen['jobs']} jobs match{more}{beyond}")
+        if not wanted.is_sure and not await terminal.agrees(f"=== {wanted.deed.replace('_', ' ')} them? [y/N] "):
+            terminal.tell("=== Nothing was done (--yes does it without asking)")
+            return
+        async with self._core("act"):
+            done = await self._gearbox.act(
+                wanted.deed, wanted.query, priority=priority, reason=wanted.reason, up_to=ids[0]
+            )
+        terminal.show(done, lambda done: f"{done['changed']} of {done['jobs']} jobs changed\n")
 
     async def _raw(self) -> None:
         wanted, terminal = self._wanted, self._terminal
@@ -175,6 +230,20 @@ class Session:
         async with self._core("status"):
             rows = await self._gearbox.status(self._wanted.ids)
         self._terminal.show(rows)
+
+    async def _search(self) -> None:
+        wanted = self._wanted
+        async with self._core("search"):
+            found = await self._gearbox.search(wanted.query, below=wanted.below, limit=wanted.limit)
+        self._terminal.show(found, lambda found: tables.job_table(found["jobs"]))
+        if found["next"] is not None:
+            how = "looked at all jobs down to there" if found["is_cut"] else "there are more"
+            self._terminal.say(f"=== {how}: --below {found['next']} goes on")
+
+    async def _audit(self) -> None:
+        async with self._core("audit"):
+            deeds = await self._gearbox.audit(below=self._wanted.below, limit=self._wanted.limit)
+        self._terminal.show(deeds, tables.deed_table)
 
     async def _why(self) -> None:
         (id,) = self._wanted.ids
@@ -225,18 +294,18 @@ class Session:
 
     async def _pause(self) -> None:
         async with self._core("pause"):
-            await self._gearbox.pause(self._wanted.method)
+            await self._gearbox.pause(self._wanted.method, self._wanted.reason)
         self._terminal.say(f"=== No more jobs of {self._wanted.method} are started")
 
     async def _resume(self) -> None:
         async with self._core("resume"):
-            await self._gearbox.resume(self._wanted.method)
+            await self._gearbox.resume(self._wanted.method, self._wanted.reason)
         self._terminal.say(f"=== Jobs of {self._wanted.method} are started again")
 
     async def _limit(self) -> None:
         wanted = self._wanted
         async with self._core("limit"):
-            await self._gearbox.limit(wanted.method, wanted.concurrency)
+            await self._gearbox.limit(wanted.method, wanted.concurrency, wanted.reason)
         limit = "any number" if wanted.concurrency is None else f"at most {wanted.concurrency}"
         self._terminal.say(f"=== Of {wanted.method}, {limit} may run at once")
 
@@ -276,14 +345,14 @@ class Session:
 
     async def _unschedule(self) -> None:
         async with self._core("unschedule"):
-            was_there = await self._gearbox.unschedule(self._wanted.name)
+            was_there = await self._gearbox.unschedule(self._wanted.name, self._wanted.reason)
         self._terminal.tell(
             f"=== {self._wanted.name} is forgotten" if was_there else f"=== There is no {self._wanted.name}"
         )
 
     async def _run_now(self) -> None:
         async with self._core("run_now"):
-            id = await self._gearbox.run_now(self._wanted.name)
+            id = await self._gearbox.run_now(self._wanted.name, self._wanted.reason)
         self._show_id(id)
 
     def _core(self, method: str, patience: float = CORE_PATIENCE) -> AbstractAsyncContextManager[None]:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from gearbox import rpc
 from gearbox.cli.debug import printable
-from gearbox.shapes import AttemptRow, EventRow, History, MethodRow, ScheduleRow
+from gearbox.shapes import AttemptRow, DeedRow, EventRow, FoundRow, History, MethodRow, ScheduleRow
 
-__all__ = ["columns", "instant", "method_table", "schedule_table", "timeline"]
+__all__ = ["columns", "deed_table", "instant", "job_table", "method_table", "schedule_table", "timeline"]
 
 ARGUMENTS_SHOWN = 60  # characters
 
@@ -75,6 +75,29 @@ def _arguments(arguments: object) -> str:
 def _short(text: str) -> str:
     text = printable(text[: 2 * ARGUMENTS_SHOWN])
     return text if len(text) <= ARGUMENTS_SHOWN else f"{text[:ARGUMENTS_SHOWN]}..."
+
+
+def job_table(rows: Sequence[FoundRow]) -> str:
+    """Jobs in a list."""
+    head = ("ID", "STATUS", "PRIORITY", "CREATED (UTC)", "TOOK", "METHOD", "ARGUMENTS")
+    return columns([head, *(_job(row) for row in rows)]) if rows else ""
+
+
+def _job(row: FoundRow) -> tuple[str, ...]:
+    took = "-" if row["took"] is None else f"{row['took']:.3f}s"
+    arguments = _short(row["arguments"] or "")
+    return str(row["id"]), row["status"], row["priority"], instant(row["created"]), took, row["method_name"], arguments
+
+
+def deed_table(rows: Sequence[DeedRow]) -> str:
+    """What operators did."""
+    head = ("ID", "WHEN (UTC)", "WHO", "DID", "TO", "JOBS", "WHY")
+    return columns([head, *(_deed(row) for row in rows)]) if rows else ""
+
+
+def _deed(row: DeedRow) -> tuple[str, ...]:
+    jobs = "" if row["jobs"] is None else str(row["jobs"])
+    return str(row["id"]), instant(row["at"]), row["who"], row["action"], _short(row["target"]), jobs, row["reason"]
 
 
 def method_table(rows: Sequence[MethodRow]) -> str:

@@ -54,6 +54,14 @@ class Terminal:
             text = render(value, self.wanted.mode, is_coloured=_is_coloured(sys.stdout))
         print(text, end="", flush=True)
 
+    async def agrees(self, question: str) -> bool:
+        """Whether whoever types says yes; nobody does where nobody types."""
+        if not sys.stdin.isatty():
+            return False
+        self.tell(question, end="")
+        answer = await trio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True)
+        return answer.strip().lower() in ("y", "yes")
+
     def show_arguments(self) -> None:
         if not self.wanted.is_quiet:
             text = inspect(self.wanted.arguments, is_coloured=_is_coloured(sys.stderr))

@@ -18,17 +18,22 @@ __all__ = ["Complaint", "Wanted", "understand"]
 
 TRIES = {"--retries", "--retry-delay", "--backoff", "--max-delay", "--run-limit"}
 FOR_JOBS = {"--priority", "--dedupe", "--after", "--after-job", "--before-job", "--expires", *TRIES}
+PAGED = {"--limit", "--below"}
 RECURRING = {"--timezone", "--overlap", "--missed"}
 OPTIONS = {
     "run": FOR_JOBS,
     "queue": FOR_JOBS,
     "raw": {"--priority"},
     "watch": {"--wait-for-id"},
-    "cancel": {"--reason"},
-    "retry": {"--alone"},
+    "retry": {"--alone", "--reason"},
+    "reprioritise": {"--priority", "--reason"},
+    "act": {"--priority", "--reason", "--yes"},
+    "search": PAGED,
+    "audit": PAGED,
+    **{name: {"--reason"} for name in ("cancel", "hurry", "pause", "resume", "limit", "unschedule", "run-now")},
     "schedule": {"--priority", "--dedupe", *TRIES, *RECURRING},
 }
-SPECIAL = FOR_JOBS | RECURRING | {"--wait-for-id", "--reason", "--alone"}
+SPECIAL = FOR_JOBS | RECURRING | PAGED | {"--wait-for-id", "--reason", "--alone", "--yes"}
 WITH_ARGUMENTS = ("run", "queue", "raw", "schedule")
 CHOICES = {
     "--priority": ("high", "normal", "low"),
@@ -37,6 +42,7 @@ CHOICES = {
     "--missed": ("skip", "once", "all"),
 }
 DRAWINGS = ("dot", "svg")
+DEEDS = {"cancel": "cancel", "retry": "retry", "hurry": "run_now", "reprioritise": "reprioritise"}
 DEAD = ("list", "retry", "drop")
 SHELLS = ("bash", "zsh", "fish")
 DEFAULTS = {
@@ -48,6 +54,7 @@ DEFAULTS = {
     "--timezone": "UTC",
     "--overlap": "skip",
     "--missed": "once",
+    "--limit": "50",
 }
 
 
@@ -84,6 +91,11 @@ class Wanted:
     reason: str | None = None
     is_alone: bool = False
     is_awaited: bool = False  # the job need not exist yet
+    query: str = ""
+    deed: str = ""  # to do to all that it finds, by the core's word
+    is_sure: bool = False  # do it without asking
+    limit: int = 50  # rows of a page
+    below: int | None = None
     what: str = ""  # to do with dead jobs
     handles: tuple[str, ...] = ()  # of them, or their functions
     shell: str = ""
@@ -158,6 +170,11 @@ def understand(typed: Mapping[str, Any], now: datetime) -> Wanted:
         reason=typed["--reason"],
         is_alone=typed["--alone"],
         is_awaited=typed["--wait-for-id"],
+        query=" ".join(typed["<query>"]),
+        deed=_deed(typed["<deed>"]),
+        is_sure=typed["--yes"],
+        limit=int(_number("--limit", typed, "whole number")),
+        below=_optional_id("--below", typed),
         shell=shell or "",
         mode=mode,
         drawing=drawing,
@@ -200,6 +217,12 @@ def _optional_id(option: str, typed: Mapping[str, Any]) -> int | None:
 
 def _date(option: str, typed: Mapping[str, Any], now: datetime) -> datetime | None:
     return None if typed[option] is None else parse_date(typed[option], now)
+
+
+def _deed(text: str | None) -> str:
+    if text is not None and text not in DEEDS:
+        raise Complaint(f"unknown word: {text} (choose from {', '.join(DEEDS)})")
+    return "" if text is None else DEEDS[text]
 
 
 def _what(text: str | None, handles: list[str]) -> str:

@@ -101,6 +101,34 @@ def test_dates_priorities_retries_and_dependencies_from_the_command_line(gearbox
     assert "-28404" in failing.stderr
 
 
+def test_what_the_dashboard_can_do_the_tool_can(gearbox: Any) -> None:
+    gearbox.core()
+    gearbox.worker("-q", "-I", "append", "a::echo", "echo")
+
+    def client(*arguments: str) -> str:
+        done = gearbox.client(*arguments)
+        assert done.returncode == 0, done.stderr
+        return str(done.stdout)
+
+    later = [client("queue", "-q", "--after", "tomorrow", "a::echo", str(n)).strip() for n in range(4)]
+    found = json.loads(client("search", "-q", "-O", "json", "method:a::echo", "status:waiting"))
+    assert [str(job["id"]) for job in found["jobs"]] == later[::-1]
+    client("reprioritise", "-P", "high", later[0], "--reason", "first")
+    client("hurry", later[0])
+    assert client("watch", "-q", later[0]) == "0\n\n"
+    assert client("act", "cancel", "status:waiting") == ""  # nobody to ask: nothing is done
+    assert client("act", "-y", "cancel", "status:waiting", "--reason", "not needed") == "3 of 3 jobs changed\n"
+    waiting = client("queue", "-q", "gearbox/core::noopwait").strip()
+    client("release", waiting)
+    client("watch", "-q", waiting)
+    deeds = json.loads(client("audit", "-q", "-O", "json"))
+    assert [(deed["action"], deed["target"], deed["reason"], deed["jobs"]) for deed in deeds] == [
+        ("cancel", "status:waiting", "not needed", 3),
+        ("run now", later[0], "", None),
+        ("reprioritise high", later[0], "first", None),
+    ]
+
+
 def test_a_trace_goes_from_tool_to_tool(gearbox: Any) -> None:
     """A command finds the trace of whoever queued its job in its environment, where the tools that it starts do."""
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -279,6 +280,18 @@ GRAPH = {
     "edges": [{"from": 1, "to": 2, "kind": "after"}],
     "is_cut": False,
 }
+FOUND = {
+    "id": 7, "method_name": "a::b", "status": "errored", "priority": "high", "arguments": '["x"]', "data": None,
+    "created": "2026-11-21T18:58:47.962Z", "took": 1.5,
+}  # fmt: skip
+TABLE = (
+    "ID  STATUS   PRIORITY  CREATED (UTC)             TOOK    METHOD  ARGUMENTS\n"
+    '7   errored  high      2026-11-21 18:58:47.962Z  1.500s  a::b    ["x"]\n'
+)
+DEED = {
+    "id": 3, "at": "2026-11-21T18:58:47.962Z", "who": "ada", "action": "cancel", "target": "7", "reason": "no",
+    "jobs": None,
+}  # fmt: skip
 METHOD = {"method": "a::b", "workers": 1, "is_paused": True, "concurrency": 3, "states": {"complete": 7}}
 ENTRY = {"name": "nightly", "cron": "0 3 * * *", "timezone": "UTC", "next": [], "method": "a::b", "args": []}
 
@@ -290,16 +303,38 @@ ENTRY = {"name": "nightly", "cron": "0 3 * * *", "timezone": "UTC", "next": [], 
         (["cancel", "7", "--reason", "x y"], "cancel", False, {"id": 7, "reason": "x y"}, ""),
         (["retry", "7"], "retry", {"id": 9, "jobs": {"7": 9}}, {"id": 7, "downstream": True}, "9\n"),
         (["retry", "7", "--alone"], "retry", {"id": 9, "jobs": {"7": 9}}, {"id": 7, "downstream": False}, "9\n"),
+        (
+            ["retry", "7", "--reason", "x"],
+            "retry",
+            {"id": 9, "jobs": {}},
+            {"id": 7, "downstream": True, "reason": "x"},
+            "9\n",
+        ),
+        (["hurry", "7", "--reason", "x"], "run_now", True, {"id": 7, "reason": "x"}, ""),
+        (["reprioritise", "-P", "high", "7"], "reprioritise", True, {"id": 7, "priority": "high"}, ""),
+        (["release", "7"], "noopgo", True, {"id": 7}, ""),
+        (
+            ["search", "status:failed", "took>1s", "--limit", "2", "--below", "9"],
+            "search",
+            {"jobs": [FOUND], "next": None, "is_cut": False},
+            {"query": "status:failed took>1s", "limit": 2, "below": 9},
+            TABLE,
+        ),
+        (["search", "-O", "json"], "search", {"jobs": [], "next": None}, {"query": "", "limit": 50}, None),
+        (["audit", "-O", "nl-json"], "audit", [{}], {"limit": 50}, "{}\n"),
+        (["audit"], "audit", [DEED], {"limit": 50}, None),
         (["why", "7"], "why", "job 7 waits", {"id": 7}, "job 7 waits\n"),
         (["graph", "2"], "graph", GRAPH, {"id": 2}, "2 a::b  complete  <==\n└─ after  1 a::b  complete\n"),
         (["methods", "--json"], "methods", [], {}, "[]\n"),
         (["methods"], "methods", [METHOD], {}, None),
         (["pause", "a/b::c"], "pause", None, {"method": "a\\b::c"}, ""),
+        (["pause", "a::b", "--reason", "x"], "pause", None, {"method": "a::b", "reason": "x"}, ""),
         (["resume", "a/b::c"], "resume", None, {"method": "a\\b::c"}, ""),
         (["limit", "a::b", "3"], "limit", None, {"method": "a::b", "concurrency": 3}, ""),
         (["limit", "a::b", "none"], "limit", None, {"method": "a::b", "concurrency": None}, ""),
         (["schedules", "-O", "nl-json"], "schedules", [{}], {}, "{}\n"),
         (["unschedule", "nightly"], "unschedule", True, {"name": "nightly"}, ""),
+        (["unschedule", "n", "--reason", "x"], "unschedule", True, {"name": "n", "reason": "x"}, ""),
         (["run-now", "nightly"], "run_now", 12, {"name": "nightly"}, "12\n"),
         (["watch", "--wait-for-id", "7"], "watch", "x", {"id": 7, "wait_for_id": True}, "x\n"),
     ],
@@ -313,6 +348,60 @@ async def test_each_command_is_one_call(
     assert gearman.calls == [(method, params)]
     if output is not None:
         assert out == output
+
+
+def acting(asked: dict[str, Any]) -> dict[str, Any]:
+    return {"jobs": 3, "changed": 0 if asked["preview"] else 2, "is_cut": True, "ids": [9, 8, 7]}
+
+
+ANSWERS = {"act": acting, "search": lambda params: {"jobs": [FOUND], "next": None, "is_cut": False}}
+
+
+@pytest.mark.parametrize(
+    ("typed", "is_terminal", "argv", "is_done"),
+    [
+        ("", False, [], False),  # nobody to ask
+        ("y\n", False, [], False),  # what is piped in is no answer
+        ("n\n", True, [], False),
+        ("", True, [], False),
+        ("yes\n", True, [], True),
+        ("", False, ["--yes"], True),
+        ("", False, ["-y", "-q"], True),
+    ],
+)
+async def test_a_deed_to_many_is_shown_and_asked_about(
+    typed: str,
+    is_terminal: bool,
+    argv: list[str],
+    is_done: bool,
+    open_gearman: Any,
+    g_client: Run,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    keyboard = io.StringIO(typed)
+    monkeypatch.setattr(keyboard, "isatty", lambda: is_terminal)
+    monkeypatch.setattr(sys, "stdin", keyboard)
+    async with open_gearman(ANSWERS) as gearman:
+        words = ["act", "reprioritise", "status:waiting", "took>1s", "-P", "high", "--reason", "x", *argv]
+        code, out, errors = await g_client(gearman.address, *words)
+    wanted = {"action": "reprioritise", "query": "status:waiting took>1s"}
+    doing = {"priority": "high", "reason": "x", "up_to": 9}
+    assert gearman.params_of("act") == [
+        wanted | {"preview": True},
+        *([wanted | doing | {"preview": False}] if is_done else []),
+    ]
+    assert gearman.params_of("search") == [{"query": "9 8 7", "limit": session.PREVIEWED}]
+    assert (code, out) == (0, "2 of 3 jobs changed\n" if is_done else "")
+    if "-q" not in argv:
+        assert TABLE in errors
+        assert "=== 3 jobs match; there are more that match, act again for them\n" in errors
+    assert ("Nothing was done" in errors) is not is_done
+
+
+async def test_a_deed_to_nobody_asks_nothing(open_gearman: Any, g_client: Run) -> None:
+    async with open_gearman({"act": lambda params: {"jobs": 0, "changed": 0, "is_cut": False, "ids": []}}) as gearman:
+        assert await g_client(gearman.address, "act", "hurry", "12", "-y") == (0, "", "=== No job matches\n")
+    assert gearman.params_of("act") == [{"action": "run_now", "query": "12", "preview": True}]
 
 
 async def test_every_option_of_a_recurring_entry_reaches_the_core(open_gearman: Any, g_client: Run) -> None:
