@@ -209,8 +209,11 @@ class Site:
         address = f"127.0.0.1:{free_port()}"
         return self.add(name, [sys.executable, "-c", SERVE, address], is_listening, address=address)
 
-    def core(self, name: str, servers: Sequence[Program], **environment: str) -> Program:
-        """A `g-core` on these servers; without any, on a broker of its own. `environment` names its database."""
+    def core(self, name: str, servers: Sequence[Program], *, within: Sequence[str] = (), **environment: str) -> Program:
+        """A `g-core` on these servers; without any, on a broker of its own. `environment` names its database.
+
+        `within` is a program that starts it where it is to run.
+        """
         if servers:
             here = {"GEARMAN_SERVER": addresses(servers)}
             address = addresses(servers)
@@ -221,7 +224,7 @@ class Site:
         def serves(program: Program) -> bool:
             return "Gearbox serves" in program.said()
 
-        return self.add(name, [BIN / "g-core"], serves, address=address, environment=here | environment)
+        return self.add(name, [*within, BIN / "g-core"], serves, address=address, environment=here | environment)
 
     def worker(
         self, name: str, servers: Sequence[Program], method: str, command: Sequence[str], *options: str

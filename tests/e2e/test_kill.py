@@ -66,7 +66,7 @@ async def kill_and_count(gearbox: Any, tmp_path: Path) -> None:
             await trio.sleep(1)
             done.set()
 
-        assert len(acknowledged) > 10 * KILLS
+        assert len(acknowledged) > 3 * KILLS  # on a busy machine; else some 20
         results: dict[int, str] = {}
 
         async def watch(id: int) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 # Tests are imported by path, not as a package, so what they share must be found like this.
 TESTS = Path(__file__).parent.parent
-sys.path[:0] = [str(TESTS / folder) for folder in ("faults", "e2e", "gearbox/store", "gearbox")]
+sys.path[:0] = [str(TESTS / folder) for folder in ("faults", "e2e", "gearbox/store", "gearbox", "journal")]
 
 from disk_stage import compile_disk  # noqa: E402
 

@@ -309,7 +309,9 @@ EXCUSES: Mapping[str, Excuse] = {
     ),
     "the same unique in two functions": lambda broker, peer, type, given: (
         type is Type.GET_STATUS_UNIQUE
-        and sum(given["unique"] in function.jobs for function in broker.functions.values()) > 1
+        and (given["unique"] in broker._abandoned)
+        + sum(given["unique"] in function.jobs for function in broker.functions.values())
+        > 1
     ),
     "an epoch job beside others": lambda broker, peer, type, given: (
         type in GRABS and any(function.delayed for function in peer.abilities)
