@@ -92,6 +92,8 @@ Security:
   --ssl-certificate=FILE        The server's certificate (PEM).
   --ssl-key=FILE                Its key.
   --ssl-ca-file=FILE            Whose certificates clients must show.
+  --ssl-crl=FILE                The authority's list of those that it has revoked (PEM), read at the start. Once it has
+                                run out, no certificate is taken.
   --ssl-allow=RULE              NAME=submit,work,administrate: what the holders of certificates of that name may do;
                                 NAME may hold *. May be given several times, the first that fits decides.
   --remote-administration       Take commands that change the server (shutdown, maxqueue, cancel job, create and drop
@@ -137,6 +139,7 @@ MEANINGLESS = (
     "--coredump",
 )
 MIB = 1024 * 1024
+SSL_FILES = {"cert": "certificate", "key": "key", "ca": "ca-file", "crl": "crl"}  # an endpoint's option: our flag
 LINGER = 0.001  # seconds; nothing else of importance runs in this process
 
 Flags = dict[str, str | bool | list[str] | None]
@@ -212,15 +215,15 @@ def endpoints(flags: Flags) -> list[str]:
             parse_endpoint(address)
     except InvalidEndpoint as error:
         raise UsageError(f"--listen: {error}") from error
-    files = {
-        name: flags[f"--ssl-{flag}"] for name, flag in (("cert", "certificate"), ("key", "key"), ("ca", "ca-file"))
-    }
+    files = {name: flags[f"--ssl-{flag}"] for name, flag in SSL_FILES.items()}
     if not flags["--ssl"]:
         if any(files.values()):
-            raise UsageError("--ssl-certificate, --ssl-key and --ssl-ca-file need --ssl: nothing would be encrypted")
+            raise UsageError("--ssl-certificate and the other files need --ssl: nothing would be encrypted")
         return found
     if not files["cert"]:
         raise UsageError("--ssl needs --ssl-certificate")
+    if files["crl"] and not files["ca"]:
+        raise UsageError("--ssl-crl is the list of an authority: it needs --ssl-ca-file")
     query = "&".join(f"{name}={path}" for name, path in files.items() if path)
     return [re.sub("^tcp:(.*)", rf"tls:\1?{query}", address) for address in found]
 

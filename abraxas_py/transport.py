@@ -3,7 +3,7 @@
 An endpoint is written `host:port`, `host`, `tcp://host:port`, `tls://host:port?ca=FILE&cert=FILE&key=FILE&name=HOST`,
 or `unix:///path`. An IPv6 address stands in brackets. A TLS client checks the server against `ca` (default: the
 system's authorities) under `name` (default: the host); a TLS server needs `cert` and `key`, and with `ca` it demands a
-certificate of every client.
+certificate of every client. With `crl` too, those that `ca` has revoked are refused, on either side.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ class Endpoint:
     ca: str = ""  # PEM files, for tls
     cert: str = ""
     key: str = ""
+    crl: str = ""  # certificates of the `ca` that it has revoked: its list (PEM), read once
     name: str = ""  # the name that the server's certificate must have, where it is not the host
 
     def __str__(self) -> str:
@@ -60,7 +61,7 @@ def parse_endpoint(text: str, *, default_port: int = DEFAULT_PORT) -> Endpoint:
     Raises InvalidEndpoint (a ValueError).
 
     >>> parse_endpoint("127.0.0.1:4731")
-    Endpoint(scheme='tcp', host='127.0.0.1', port=4731, path='', ca='', cert='', key='', name='')
+    Endpoint(scheme='tcp', host='127.0.0.1', port=4731, path='', ca='', cert='', key='', crl='', name='')
     >>> str(parse_endpoint("tcp://[::1]")), str(parse_endpoint("unix:///run/gearman.sock"))
     ('[::1]:4730', 'unix:///run/gearman.sock')
     """
@@ -80,8 +81,10 @@ def parse_endpoint(text: str, *, default_port: int = DEFAULT_PORT) -> Endpoint:
         return Endpoint("unix", path=parts.path)
     if parts.scheme not in ("tcp", "tls") or not parts.hostname or parts.path not in ("", "/") or parts.username:
         raise InvalidEndpoint(wanted)
-    if (parts.scheme == "tcp" and options) or options.keys() - {"ca", "cert", "key", "name"}:
-        raise InvalidEndpoint(f"{wanted}; only tls:// takes options: ca, cert, key, name")
+    if (parts.scheme == "tcp" and options) or options.keys() - {"ca", "cert", "key", "crl", "name"}:
+        raise InvalidEndpoint(f"{wanted}; only tls:// takes options: ca, cert, key, crl, name")
+    if "crl" in options and "ca" not in options:
+        raise InvalidEndpoint(f"{wanted}; crl is the list of a ca, and needs it")
     return Endpoint(parts.scheme, parts.hostname, default_port if port is None else port, **options)
 
 
@@ -141,6 +144,7 @@ def client_context(endpoint: Endpoint) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=endpoint.ca or None)
     if endpoint.cert:
         context.load_cert_chain(endpoint.cert, endpoint.key or None)
+    _refuse_revoked(context, endpoint)
     return context
 
 
@@ -154,10 +158,17 @@ def server_context(endpoint: Endpoint) -> ssl.SSLContext:
         if endpoint.ca:
             context.load_verify_locations(endpoint.ca)
             context.verify_mode = ssl.CERT_REQUIRED
+        _refuse_revoked(context, endpoint)
     except OSError as error:
-        files = ", ".join(filter(None, (endpoint.cert, endpoint.key, endpoint.ca)))
+        files = ", ".join(filter(None, (endpoint.cert, endpoint.key, endpoint.ca, endpoint.crl)))
         raise ListenError(f"cannot use TLS on {endpoint}: {_plain(error)} ({files})") from error
     return context
+
+
+def _refuse_revoked(context: ssl.SSLContext, endpoint: Endpoint) -> None:
+    if endpoint.crl:
+        context.load_verify_locations(endpoint.crl)
+        context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
 
 
 def listen(endpoint: Endpoint) -> list[tuple[socket.socket, str]]:

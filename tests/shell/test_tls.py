@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
+import ssl
+import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,8 +17,8 @@ from abraxas_py import ConnectionLost, ListenError, Server, ServerError, open_ad
 from abraxas_py.access import parse_rule
 
 
-def listening(folder: Path, *, ca: bool = False) -> str:
-    authority = f"&ca={folder}/ca.pem" if ca else ""
+def listening(folder: Path, *, ca: bool = False, crl: Path | None = None) -> str:
+    authority = (f"&ca={folder}/ca.pem" if ca else "") + (f"&crl={crl}" if crl else "")
     return f"tls://127.0.0.1:0?cert={folder}/server.pem&key={folder}/server.key{authority}"
 
 
@@ -97,3 +101,74 @@ async def test_a_handshake_that_does_not_go_on_is_given_up(
 async def test_certificates_that_cannot_be_used_stop_the_start(certificates: Path) -> None:
     with pytest.raises(ListenError, match="cannot use TLS on"):
         await Server().serve([f"tls://127.0.0.1:0?cert={certificates}/server.pem&key={certificates}/client.key"])
+
+
+AUTHORITY = """[ca]
+default_ca = it
+[it]
+database = index
+default_md = sha256
+default_crl_days = 30
+"""
+
+
+@pytest.fixture(scope="module")
+def refused(certificates: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Certificates that must not be taken, NAME.pem with NAME.key, and the authority's list of the revoked ones."""
+    folder = tmp_path_factory.mktemp("refused")
+
+    def openssl(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True, timeout=60)
+
+    for name, authority, *how in (
+        ("revoked", "ca"),
+        ("expired", "ca", "-days", "-1"),
+        ("sha1", "ca", "-sha1"),
+        ("stranger", "other"),
+        ("good", "ca"),
+    ):
+        signed_by = ("-CA", f"{certificates}/{authority}.pem", "-CAkey", f"{certificates}/{authority}.key")
+        shutil.copy(certificates / "client.key", folder / f"{name}.key")
+        openssl("req", "-new", "-key", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}.example")
+        openssl("x509", "-req", "-in", f"{name}.csr", "-out", f"{name}.pem", *signed_by, "-CAcreateserial", *how)
+    (folder / "authority").write_text(AUTHORITY)
+    (folder / "index").touch()
+    own = ("ca", "-config", "authority", "-keyfile", f"{certificates}/ca.key", "-cert", f"{certificates}/ca.pem")
+    openssl(*own, "-revoke", "revoked.pem")
+    openssl(*own, "-gencrl", "-out", "crl.pem")
+    return folder
+
+
+def ask(port: int, folder: Path, name: str) -> bytes:
+    """What a client hears that does not look at certificates itself, its own included."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    context.load_cert_chain(folder / f"{name}.pem", folder / f"{name}.key")
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as raw, context.wrap_socket(raw) as secured:
+            secured.sendall(b"version\n")
+            return secured.recv(100)
+    except (ssl.SSLError, ConnectionError) as error:
+        return type(error).__name__.encode()
+
+
+@pytest.mark.parametrize("name", ["revoked", "expired", "sha1", "stranger"])
+async def test_certificates_that_must_not_be_taken_are_not(certificates: Path, refused: Path, name: str) -> None:
+    async with serve(listening(certificates, ca=True, crl=refused / "crl.pem")) as server:
+        port = int(server.endpoints[0].rpartition(":")[2])
+        assert await trio.to_thread.run_sync(partial(ask, port, refused, "good")) == b"OK 1.1.20\n"
+        heard = await trio.to_thread.run_sync(partial(ask, port, refused, name))
+        assert heard in (b"", b"SSLError", b"ConnectionResetError", b"BrokenPipeError")
+
+
+async def test_without_a_list_nobody_is_revoked(certificates: Path, refused: Path) -> None:
+    async with serve(listening(certificates, ca=True)) as server:
+        port = int(server.endpoints[0].rpartition(":")[2])
+        assert await trio.to_thread.run_sync(partial(ask, port, refused, "revoked")) == b"OK 1.1.20\n"
+
+
+async def test_a_list_that_cannot_be_read_stops_the_start(certificates: Path) -> None:
+    with pytest.raises(ListenError, match="cannot use TLS on"):
+        await Server().serve([listening(certificates, ca=True, crl=certificates / "none.pem")])
