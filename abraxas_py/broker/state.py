@@ -217,8 +217,8 @@ class State(Waking):
         self._payload_bytes += len(data)
         job = Job(b"%b:%d" % (self._handle_prefix, self._submitted), function, unique, data, priority, is_background)
         self.jobs[job.handle] = job
+        job.key = key
         if key:
-            job.key = key
             function.jobs[key] = job
         return job
 

@@ -112,8 +112,9 @@ def test_a_dash_with_an_empty_payload_means_no_key(stage: Stage) -> None:
     assert stage.say(CLIENT, Type.SUBMIT_JOB, b"f", b"-", b"") == [to(CLIENT, Type.JOB_CREATED, TWO)]
 
 
-def test_nobody_can_ask_for_an_abandoned_job_by_a_dash(stage: Stage) -> None:
-    stage.say(CLIENT, Type.SUBMIT_JOB, b"f", b"-", b"payload")
+@pytest.mark.parametrize("payload", [b"payload", b""])
+def test_nobody_can_ask_for_an_abandoned_job_by_a_dash(stage: Stage, payload: bytes) -> None:
+    stage.say(CLIENT, Type.SUBMIT_JOB, b"f", b"-", payload)
     stage.worker(WORKER, b"f")
     stage.say(WORKER, Type.GRAB_JOB)
     stage.leave(CLIENT)
