@@ -11,21 +11,26 @@ Memory follows what has arrived, never what a header announces.
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from abraxas_py.errors import LocalProtocolError, RemoteProtocolError
 from abraxas_py.protocol.packets import Packet, Type
 
 __all__ = [
+    "LINE",
     "MAX_LINE_BYTES",
     "MAX_PACKET_BYTES",
     "REQUEST",
     "RESPONSE",
+    "WRONG",
     "Decoder",
     "Line",
     "Message",
+    "Piece",
     "encode",
     "encode_one",
+    "piece",
+    "response",
 ]
 
 REQUEST = b"\0REQ"
@@ -36,8 +41,9 @@ MAX_LINE_BYTES = 8 * 1024  # as much as gearmand takes for all arguments of a co
 
 _HEADER = struct.Struct(">4sII")
 _HEADER_BYTES = _HEADER.size
+_pack = _HEADER.pack
 _TYPES: dict[int, Type] = {int(t): t for t in Type}
-_new = tuple.__new__  # makes a packet of a type and a body in a third of the time that calling the class takes
+_BEYOND = max(Type) + 1  # the numbers from 1 up to here are all types
 
 
 class Line(NamedTuple):
@@ -47,6 +53,25 @@ class Line(NamedTuple):
 
 
 Message = Packet | Line
+
+# What a message is before anybody has made an object of it: the number of a packet's type with its body, `LINE` with
+# the text of a line, `WRONG` with a RemoteProtocolError.
+Piece = tuple[int, Any]
+LINE = 0
+WRONG = _BEYOND
+
+
+def piece(message: Message | RemoteProtocolError) -> Piece:
+    """A message taken apart again."""
+    if isinstance(message, Packet):
+        return int(message.type), message.body
+    return (LINE, message.text) if isinstance(message, Line) else (WRONG, message)
+
+
+def _message(number: int, content: Any) -> Message | RemoteProtocolError:
+    if LINE < number < WRONG:
+        return Packet(_TYPES[number], content)
+    return Line(content) if number == LINE else content
 
 
 def encode(magic: bytes, *messages: Message) -> bytes:
@@ -66,6 +91,11 @@ def encode_one(magic: bytes, message: Message) -> bytes:
         return _HEADER.pack(magic, type, len(body)) + body
     except struct.error as error:
         raise LocalProtocolError("a packet's body must be shorter than 4 GiB") from error
+
+
+def response(type: int, body: bytes = b"") -> bytes:
+    """The bytes of a packet from a server: `encode_one`, for whom a `Packet` between would cost more than the rest."""
+    return _pack(RESPONSE, type, len(body)) + body
 
 
 class Decoder:
@@ -93,6 +123,10 @@ class Decoder:
 
     def feed(self, data: bytes) -> list[Message | RemoteProtocolError]:
         """Take what has arrived; return what is complete."""
+        return [_message(number, content) for number, content in self.cut(data)]
+
+    def cut(self, data: bytes) -> list[Piece]:
+        """`feed`, for whom objects of messages would cost as much again."""
         if self._buffer:
             self._buffer += data
             if len(self._buffer) < self._wanted:
@@ -101,48 +135,48 @@ class Decoder:
             self._buffer = bytearray()
         if self._is_broken:
             return []
-        messages: list[Message | RemoteProtocolError] = []
-        magic, largest, unpack, type_of = self._magic, self._max_packet_bytes, _HEADER.unpack_from, _TYPES.get
+        pieces: list[Piece] = []
+        magic, largest, unpack = self._magic, self._max_packet_bytes, _HEADER.unpack_from
         at, end = 0, len(data)
         while at < end:
-            if end - at >= _HEADER_BYTES:  # nearly always it is a whole packet, just as it should be
+            while at + _HEADER_BYTES <= end:  # nearly always it is a whole packet, just as it should be
                 found, number, size = unpack(data, at)
-                type = type_of(number)
                 stop = at + _HEADER_BYTES + size
-                if found == magic and type is not None and stop <= end and size <= largest:
-                    messages.append(_new(Packet, (type, data[at + _HEADER_BYTES : stop])))
-                    at = stop
-                    continue
-            at = self._take_line(data, at, messages) if data[at] else self._take_odd(data, at, messages)
-        return messages
+                if found != magic or stop > end or size > largest or not 0 < number < _BEYOND:
+                    break
+                pieces.append((number, data[at + _HEADER_BYTES : stop]))
+                at = stop
+            if at < end:
+                at = self._take_line(data, at, pieces) if data[at] else self._take_odd(data, at, pieces)
+        return pieces
 
-    def _take_line(self, data: bytes, at: int, messages: list[Message | RemoteProtocolError]) -> int:
+    def _take_line(self, data: bytes, at: int, pieces: list[Piece]) -> int:
         """Take a line, or keep its beginning; where to go on."""
         stop = data.find(b"\n", at, at + self._max_line_bytes + 1)
         if stop >= 0:
-            messages.append(Line(data[at:stop].removesuffix(b"\r")))
+            pieces.append((LINE, data[at:stop].removesuffix(b"\r")))
             return stop + 1
         if len(data) - at > self._max_line_bytes:
-            return self._break(data, messages, "ARGUMENT_TOO_LARGE", "The line is too long")
+            return self._break(data, pieces, "ARGUMENT_TOO_LARGE", "The line is too long")
         return self._keep(data, at, wanted=len(data) - at + 1)
 
-    def _take_odd(self, data: bytes, at: int, messages: list[Message | RemoteProtocolError]) -> int:
+    def _take_odd(self, data: bytes, at: int, pieces: list[Piece]) -> int:
         """Keep the beginning of a packet, or tell what is wrong with it; where to go on."""
         if len(data) - at < _HEADER_BYTES:
             return self._keep(data, at, wanted=_HEADER_BYTES)
         magic, number, size = _HEADER.unpack_from(data, at)
         if magic not in (REQUEST, RESPONSE):
-            return self._break(data, messages, "INVALID_MAGIC", "Unknown magic")
+            return self._break(data, pieces, "INVALID_MAGIC", "Unknown magic")
         if number not in _TYPES:
-            return self._break(data, messages, "INVALID_COMMAND", f"Unknown packet type {number}")
+            return self._break(data, pieces, "INVALID_COMMAND", f"Unknown packet type {number}")
         if size > self._max_packet_bytes:
             text = f"The packet is larger than {self._max_packet_bytes}"
-            return self._break(data, messages, "ARGUMENT_TOO_LARGE", text)
+            return self._break(data, pieces, "ARGUMENT_TOO_LARGE", text)
         stop: int = at + _HEADER_BYTES + size
         if stop > len(data):
             return self._keep(data, at, wanted=stop - at)
         word = "Request" if self._magic == REQUEST else "Response"
-        messages.append(RemoteProtocolError("INVALID_MAGIC", f"{word} magic expected"))
+        pieces.append((WRONG, RemoteProtocolError("INVALID_MAGIC", f"{word} magic expected")))
         return stop
 
     def _keep(self, data: bytes, at: int, *, wanted: int) -> int:
@@ -150,7 +184,7 @@ class Decoder:
         self._wanted = wanted
         return len(data)
 
-    def _break(self, data: bytes, messages: list[Message | RemoteProtocolError], code: str, text: str) -> int:
+    def _break(self, data: bytes, pieces: list[Piece], code: str, text: str) -> int:
         self._is_broken = True
-        messages.append(RemoteProtocolError(code, text, is_fatal=True))
+        pieces.append((WRONG, RemoteProtocolError(code, text, is_fatal=True)))
         return len(data)
