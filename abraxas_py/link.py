@@ -16,10 +16,9 @@ from typing import Any, cast
 
 import trio
 
-from abraxas_py.errors import RemoteProtocolError
-from abraxas_py.protocol.wire import Decoder, Message
+from abraxas_py.protocol.wire import Decoder, Piece
 
-__all__ = ["AttachedLink", "AttachedStream", "Link", "LinkBroken", "SocketLink", "TlsLink"]
+__all__ = ["AttachedLink", "AttachedStream", "Link", "LinkBroken", "Outboxes", "SocketLink", "TlsLink"]
 
 RECEIVE_BYTES = 64 * 1024  # 256 KiB are mapped and unmapped for each call, which costs 12 times as much
 JOIN_BYTES = 256 * 1024  # up to here, joining small messages for one send costs less than sending a list of buffers
@@ -30,26 +29,51 @@ class LinkBroken(Exception):
     """The peer is gone."""
 
 
+class Outboxes:
+    """What the outboxes of a server have in common."""
+
+    __slots__ = ("is_full", "soft_bytes", "touched")
+
+    def __init__(self, soft_bytes: int, is_full: Callable[[Link], bool]) -> None:
+        self.soft_bytes = soft_bytes
+        self.is_full = is_full  # asked where there are more; True: nothing more may be laid into it
+        self.touched: list[Link] = []  # those that the next flush has to look at
+
+
 class Link(ABC):
     """What the server knows about the bytes of one peer."""
 
-    __slots__ = ("decoder", "id", "is_closing", "mask", "outbox", "outbox_bytes")
+    __slots__ = ("_outboxes", "decoder", "id", "is_closing", "is_touched", "mask", "outbox", "outbox_bytes")
 
-    is_secured = False  # whether bytes become others on the way; asked for every message, and cheaper than the type
-
-    def __init__(self, id: int, decoder: Decoder) -> None:
+    def __init__(self, id: int, decoder: Decoder, outboxes: Outboxes) -> None:
         self.id = id
         self.decoder = decoder
         self.outbox: list[bytes | memoryview] = []
         self.outbox_bytes = 0
-        self.is_closing = False  # to be closed once the outbox is empty; nothing more is read
-        self.mask = 0  # what the selector watches the socket for
+        self.is_closing = False  # to be closed once the outbox is empty; nothing more is read or laid into it
+        self.is_touched = False  # whether it stands among those that are
+        self.mask = 0  # what the poller watches the socket for
+        self._outboxes = outboxes
+
+    def touch(self) -> None:
+        """Have the next flush look at this link."""
+        if not self.is_touched:
+            self.is_touched = True
+            self._outboxes.touched.append(self)
 
     def put(self, data: bytes) -> None:
-        """Have bytes sent by the next `flush`."""
-        if data:
-            self.outbox.append(data)
-            self.outbox_bytes += len(data)
+        """Have a message sent by the next flush, unless its peer has left too much unread: the broker's way out."""
+        if (self.is_closing or self.outbox_bytes > self._outboxes.soft_bytes) and self._outboxes.is_full(self):
+            return
+        self.lay(data)
+
+    def lay(self, data: bytes) -> None:
+        """Have bytes sent by the next flush."""
+        if not self.is_touched:  # as `touch` does, but this is done for each message
+            self.is_touched = True
+            self._outboxes.touched.append(self)
+        self.outbox.append(data)
+        self.outbox_bytes += len(data)
 
     @abstractmethod
     def flush(self) -> None:
@@ -63,15 +87,15 @@ class Link(ABC):
 class SocketLink(Link):
     """A peer over TCP or a unix socket."""
 
-    is_secured = False  # asked for every arrival, and cheaper than the type
+    is_secured = False  # whether bytes become others on the way; asked for every arrival, and cheaper than the type
     __slots__ = ("address", "socket")
 
-    def __init__(self, id: int, decoder: Decoder, socket: socket.socket, address: str) -> None:
-        super().__init__(id, decoder)
+    def __init__(self, id: int, decoder: Decoder, outboxes: Outboxes, socket: socket.socket, address: str) -> None:
+        super().__init__(id, decoder, outboxes)
         self.socket = socket
         self.address = address
 
-    def receive(self) -> list[Message | RemoteProtocolError]:
+    def receive(self) -> list[Piece]:
         """The messages that have become complete. Raises LinkBroken at the end of the stream."""
         try:
             data = self.socket.recv(RECEIVE_BYTES)
@@ -81,7 +105,7 @@ class SocketLink(Link):
             raise LinkBroken(error.strerror) from error
         if not data:
             raise LinkBroken("closed by the peer")
-        return self.decoder.feed(self._open(data) if self.is_secured else data)
+        return self.decoder.cut(self._open(data) if self.is_secured else data)
 
     def _open(self, data: bytes) -> bytes:
         """What a secured peer has said. Raises LinkBroken."""
@@ -128,8 +152,16 @@ class TlsLink(SocketLink):
     is_secured = True
     __slots__ = ("_incoming", "_outgoing", "_tls", "is_agreed")
 
-    def __init__(self, id: int, decoder: Decoder, socket: socket.socket, address: str, context: ssl.SSLContext) -> None:
-        super().__init__(id, decoder, socket, address)
+    def __init__(
+        self,
+        id: int,
+        decoder: Decoder,
+        outboxes: Outboxes,
+        socket: socket.socket,
+        address: str,
+        context: ssl.SSLContext,
+    ) -> None:
+        super().__init__(id, decoder, outboxes, socket, address)
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
@@ -159,12 +191,17 @@ class TlsLink(SocketLink):
             with suppress(OSError):
                 self.socket.send(self._outgoing.read())  # the alert, if it can be had
             raise LinkBroken(f"TLS: {error.reason}") from error
-        super().put(self._outgoing.read())
+        self._encrypted()
         return bytes(plain)
 
-    def put(self, data: bytes) -> None:
+    def lay(self, data: bytes) -> None:
         self._tls.write(data)
-        super().put(self._outgoing.read())
+        self._encrypted()
+
+    def _encrypted(self) -> None:
+        """Lay into the outbox what OpenSSL has made."""
+        if data := self._outgoing.read():
+            super().lay(data)
 
 
 class AttachedLink(Link):
@@ -172,8 +209,8 @@ class AttachedLink(Link):
 
     __slots__ = ("stream",)
 
-    def __init__(self, id: int, decoder: Decoder, stream: AttachedStream) -> None:
-        super().__init__(id, decoder)
+    def __init__(self, id: int, decoder: Decoder, outboxes: Outboxes, stream: AttachedStream) -> None:
+        super().__init__(id, decoder, outboxes)
         self.stream = stream
 
     def flush(self) -> None:

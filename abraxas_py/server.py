@@ -16,7 +16,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import selectors
 import socket
 import ssl
 import time
@@ -28,12 +27,13 @@ from math import inf
 import trio
 
 from abraxas_py.access import Rule, rights_of
-from abraxas_py.broker import Broker, Close, Effect, Load, Options, Origin, Persist, Right, Send, Stop
+from abraxas_py.broker import Broker, Close, Effect, Options, Origin, Right, Stop
 from abraxas_py.journal import Journal
 from abraxas_py.journal.writer import Report, Writer
-from abraxas_py.link import AttachedLink, AttachedStream, Link, LinkBroken, SocketLink, TlsLink
+from abraxas_py.link import AttachedLink, AttachedStream, Link, LinkBroken, Outboxes, SocketLink, TlsLink
 from abraxas_py.nursery import open_nursery
-from abraxas_py.protocol.wire import MAX_LINE_BYTES, MAX_PACKET_BYTES, REQUEST, RESPONSE, Decoder, encode_one
+from abraxas_py.poller import READ, WRITE, open_poller
+from abraxas_py.protocol.wire import MAX_LINE_BYTES, MAX_PACKET_BYTES, REQUEST, Decoder, Piece
 from abraxas_py.transport import listen, parse_endpoint, server_context
 
 __all__ = ["Counters", "Keepalive", "Limits", "Server", "serve"]
@@ -135,17 +135,20 @@ class Server:
         self.endpoints: list[str] = []  # as bound
         self.broker = Broker(_handle_prefix(handle_prefix, clock()).encode(), options or Options(pid=os.getpid()))
         self._writer = Writer(journal, self._learn) if journal else None
-        self._selector = selectors.DefaultSelector()
+        self._poller = open_poller()
         self._links: dict[int, Link] = {}
+        self._watched: dict[int, SocketLink] = {}  # by the descriptors of their sockets
         self._connected = 0  # how many peers there ever were
         self._sockets = 0  # how many peers with a socket there are
         self._per_address: dict[str, int] = {}
-        self._touched: dict[Link, None] = {}  # those whose outbox this pass has changed
+        self._outboxes = Outboxes(self.limits.soft_outbox_bytes, self._is_full)
+        self._touched = self._outboxes.touched
+        self._source: Link | None = None  # whose messages are being taken
         self._partial: dict[SocketLink, float] = {}  # those in the middle of a message, and until when it must go on
         self._sweep_at = inf  # when to look through them
         self._held: dict[Link, dict[SocketLink, None]] = {}  # streaming workers not read from until this peer has read
         self._accept_at = inf  # when to accept connections again, after a pause
-        self._listeners: list[Listener] = []
+        self._listeners: dict[int, Listener] = {}  # by the descriptors of their sockets
         self._nap = trio.CancelScope()  # what `serve` sleeps in
         self._is_draining = False
         self._is_stopped = False
@@ -184,10 +187,11 @@ class Server:
         try:
             for endpoint in map(parse_endpoint, endpoints):
                 tls = server_context(endpoint) if endpoint.scheme == "tls" else None
-                self._listeners += [Listener(socket, bound, tls) for socket, bound in listen(endpoint)]
-            for listener in self._listeners:
-                self._selector.register(listener.socket, selectors.EVENT_READ, listener)
-            self.endpoints = [listener.endpoint for listener in self._listeners]
+                for bound_socket, bound in listen(endpoint):
+                    self._listeners[bound_socket.fileno()] = Listener(bound_socket, bound, tls)
+            for descriptor in self._listeners:
+                self._poller.register(descriptor, READ)
+            self.endpoints = [listener.endpoint for listener in self._listeners.values()]
             task_status.started(self.endpoints)
             await self._run()
             if self._writer is not None:
@@ -199,9 +203,9 @@ class Server:
         """A connection to this server without a socket; timers of the broker need `serve` to be running."""
         link: AttachedLink
         stream = AttachedStream(lambda data: self._feed(link, data), lambda: self._leave(link))
-        link = AttachedLink(self._number(), self._decoder(), stream)
+        link = AttachedLink(self._number(), self._decoder(), self._outboxes, stream)
         self._links[link.id] = link
-        self.broker.connect(link.id, self.now, Origin(address, is_own=True))
+        self.broker.connect(link.id, link.put, Origin(address, is_own=True))
         return stream
 
     async def dial(self) -> trio.abc.Stream:
@@ -219,7 +223,7 @@ class Server:
     # The loop
 
     async def _run(self) -> None:
-        descriptor = self._selector.fileno()
+        descriptor = self._poller.fileno()
         while not self._is_stopped:
             with trio.CancelScope(deadline=self._wake_at()) as self._nap:
                 await trio.lowlevel.wait_readable(descriptor)
@@ -237,19 +241,20 @@ class Server:
 
     def _pass(self) -> bool:
         """Serve all that is ready now; whether anything was."""
-        ready = self._selector.select(self._linger)
+        ready = self._poller.poll(self._linger)
         now = self.now
-        for key, mask in ready:
-            if isinstance(key.data, Listener):
-                self._accept(key.data)
+        watched = self._watched
+        for descriptor, mask in ready:
+            link = watched.get(descriptor)
+            if link is None:
+                self._accept(descriptor)
                 continue
-            link: SocketLink = key.data
-            if mask & selectors.EVENT_READ:
+            if mask & ~WRITE:  # something to read, or the end of it
                 self._read(link, now)
-            if mask & selectors.EVENT_WRITE:
-                self._touched[link] = None
+            if mask & ~READ:
+                link.touch()
         if self.broker.deadline <= now:
-            self._deliver(self.broker.tick(now))
+            self._obey(self.broker.tick(now))
         if self._sweep_at <= now:
             self._sweep(now)
         if self._accept_at <= now:
@@ -259,104 +264,87 @@ class Server:
 
     def _read(self, link: SocketLink, now: float) -> None:
         try:
-            messages = link.receive()
+            pieces = link.receive()
         except LinkBroken as broken:
             self._drop(link, str(broken))
             return
         if link.is_secured:
             assert isinstance(link, TlsLink)
-            self._touched[link] = None  # a handshake answers without a message
+            link.touch()  # a handshake answers without a message
             if not link.is_agreed:
                 return
             if link.id not in self.broker.peers:
                 self._introduce(link, rights_of(link.peer_names(), self._rules, self._rights(link.address)))
-        if messages and not link.is_closing:
-            self._deliver(self.broker.receive_all(link.id, messages, now), link)
+        if pieces and not link.is_closing:
+            self._take(link, pieces, now)
         if link.decoder.partial_bytes:
             self._expect(link, now + self.limits.incomplete_timeout)
         elif self._partial and not link.is_closing:
             self._partial.pop(link, None)
 
     def _feed(self, link: AttachedLink, data: bytes) -> None:
-        messages = link.decoder.feed(data)
-        if messages and not link.is_closing:
-            self._deliver(self.broker.receive_all(link.id, messages, self.now), link)
+        pieces = link.decoder.cut(data)
+        if pieces and not link.is_closing:
+            self._take(link, pieces, self.now)
         self._flush()
         self._hurry()
 
-    def _deliver(self, effects: Iterable[Effect], source: Link | None = None) -> None:
-        soft, hard = self.limits.soft_outbox_bytes, self.limits.hard_outbox_bytes
-        links, touched = self._links, self._touched
+    def _take(self, link: Link, pieces: list[Piece], now: float) -> None:
+        self._source = link
+        effects = self.broker.receive_all(link.id, pieces, now)
+        self._source = None
+        if effects:
+            self._obey(effects)
+
+    def _obey(self, effects: Iterable[Effect]) -> None:
         for effect in effects:
-            if isinstance(effect, Send):
-                message, to = effect
-                data = encode_one(RESPONSE, message)
-                for peer in to:
-                    link = links[peer]
-                    touched[link] = None
-                    if link.is_closing:
-                        continue
-                    if link.outbox_bytes > soft:
-                        if link.outbox_bytes > hard and isinstance(link, SocketLink):
-                            self._overflow(link)
-                            continue
-                        self._hold(source, link)
-                    if link.is_secured:
-                        link.put(data)
-                    else:  # as `put` does, but a call for each message is a tenth of what is done here
-                        link.outbox.append(data)
-                        link.outbox_bytes += len(data)
-            elif isinstance(effect, Close):
-                link = links[effect.peer]
+            if isinstance(effect, Close):
+                link = self._links[effect.peer]
                 link.is_closing = True
-                touched[link] = None
+                link.touch()
                 if isinstance(link, SocketLink):  # it may never read what is still to be sent to it
                     self._expect(link, self.now + self.limits.incomplete_timeout)
+            elif isinstance(effect, Stop):
+                log.info("stopping on command drain=%s", effect.drain)
+                self.stop(drain=effect.drain)
             else:
-                self._obey(effect)
-
-    def _obey(self, effect: Stop | Persist | Load) -> None:
-        if isinstance(effect, Stop):
-            log.info("stopping on command drain=%s", effect.drain)
-            self.stop(drain=effect.drain)
-        else:
-            assert self._writer is not None, "the broker keeps jobs without a journal"
-            self._writer.put(effect)
+                assert self._writer is not None, "the broker keeps jobs without a journal"
+                self._writer.put(effect)
 
     def _learn(self, report: Report) -> None:
         """What the journal has done goes to the broker, and what follows from it to the peers."""
         broker, now = self.broker, self.now
         if report.persisted:
-            self._deliver(broker.persisted(report.persisted, now))
+            self._obey(broker.persisted(report.persisted, now))
         for reason, numbers in report.refused.items():
-            self._deliver(broker.refused(numbers, reason, now))
+            self._obey(broker.refused(numbers, reason, now))
         if report.is_fenced:
-            self._deliver(broker.forsake(now))
+            self._obey(broker.forsake(now))
         if report.first_row:
             broker.keep(report.first_row)
         if report.restored:
-            self._deliver(broker.restore(report.restored, now))
+            self._obey(broker.restore(report.restored, now))
         if report.loaded is not None:
-            self._deliver(broker.loaded(report.asked, report.loaded, now))
+            self._obey(broker.loaded(report.asked, report.loaded, now))
         elif report.asked:
-            self._deliver(broker.unreadable(report.asked, now))
+            self._obey(broker.unreadable(report.asked, now))
         self._flush()
         self._hurry()
 
     def _flush(self) -> None:
         """Send what the pass has left in outboxes; a peer that proves broken may cause more to send."""
-        while self._touched:
-            touched, self._touched = self._touched, {}
-            for link in touched:
-                if link.id not in self._links:
-                    continue
-                try:
-                    link.flush()
-                except LinkBroken as broken:
-                    self._drop(link, str(broken))
-                    continue
-                if link.outbox or link.is_closing or link.mask != selectors.EVENT_READ or self._held:
-                    self._reconsider(link)
+        for link in self._touched:  # which may grow meanwhile
+            link.is_touched = False
+            if link.id not in self._links:
+                continue
+            try:
+                link.flush()
+            except LinkBroken as broken:
+                self._drop(link, str(broken))
+                continue
+            if link.outbox or link.is_closing or link.mask != READ or self._held:
+                self._reconsider(link)
+        self._touched.clear()
 
     def _reconsider(self, link: Link) -> None:
         """A link is not simply empty and read from, or was not."""
@@ -368,21 +356,32 @@ class Server:
             self._watch(link)
 
     def _watch(self, link: SocketLink) -> None:
-        """Have the selector watch for what this link can do next."""
-        mask = selectors.EVENT_WRITE if link.outbox else 0
+        """Have the poller watch for what this link can do next."""
+        mask = WRITE if link.outbox else 0
         is_full = link.outbox_bytes > self.limits.soft_outbox_bytes
         is_held = bool(self._held) and any(link in sources for sources in self._held.values())
         if not (is_full or is_held or link.is_closing):
-            mask |= selectors.EVENT_READ
+            mask |= READ
         if mask == link.mask:
             return
+        descriptor = link.socket.fileno()
         if not mask:
-            self._selector.unregister(link.socket)
+            self._poller.unregister(descriptor)
+            del self._watched[descriptor]
         elif link.mask:
-            self._selector.modify(link.socket, mask, link)
+            self._poller.modify(descriptor, mask)
         else:
-            self._selector.register(link.socket, mask, link)
+            self._poller.register(descriptor, mask)
+            self._watched[descriptor] = link
         link.mask = mask
+
+    def _is_full(self, link: Link) -> bool:
+        """Whether a peer, which is being closed or has left much unread, must not be sent any more."""
+        if not link.is_closing and link.outbox_bytes > self.limits.hard_outbox_bytes and isinstance(link, SocketLink):
+            self._overflow(link)
+        if not link.is_closing:
+            self._hold(self._source, link)
+        return link.is_closing
 
     def _hold(self, source: Link | None, link: Link) -> None:
         """Back-pressure: a streaming worker is not read from while a peer that it feeds does not read."""
@@ -390,12 +389,12 @@ class Server:
             return
         if self.broker.peers[source.id].is_streaming:
             self._held.setdefault(link, {})[source] = None
-            self._touched[source] = None
+            source.touch()
 
     def _let_go(self, link: Link) -> None:
         """This peer has read, or is gone: the streaming workers that waited for it are read from again."""
         for source in self._held.pop(link, {}):
-            self._touched[source] = None
+            source.touch()
 
     def _hurry(self) -> None:
         """An attached peer may have brought the next deadline forward while `serve` sleeps."""
@@ -418,9 +417,12 @@ class Server:
         return _ALL if _is_local(host) else self._remote_rights
 
     def _introduce(self, link: SocketLink, rights: Right) -> None:
-        self.broker.connect(link.id, self.now, Origin(link.address, rights))
+        self.broker.connect(link.id, link.put, Origin(link.address, rights))
 
-    def _accept(self, listener: Listener) -> None:
+    def _accept(self, descriptor: int) -> None:
+        listener = self._listeners.get(descriptor)
+        if listener is None:
+            return  # what an earlier one of this pass has closed
         for _ in range(ACCEPTS_PER_PASS):
             try:
                 accepted, address = listener.socket.accept()
@@ -447,10 +449,10 @@ class Server:
             self._keepalive.apply(accepted)
         link: SocketLink
         if listener.tls is not None:
-            link = TlsLink(self._number(), self._decoder(), accepted, host, listener.tls)
+            link = TlsLink(self._number(), self._decoder(), self._outboxes, accepted, host, listener.tls)
             self._expect(link, self.now + self.limits.handshake_timeout)
         else:
-            link = SocketLink(self._number(), self._decoder(), accepted, host)
+            link = SocketLink(self._number(), self._decoder(), self._outboxes, accepted, host)
             self._introduce(link, self._rights(host))
         self._links[link.id] = link
         self._watch(link)
@@ -459,13 +461,13 @@ class Server:
         """Out of descriptors: a listener that stays readable would keep this loop busy for nothing."""
         log.error("cannot accept error=%s pause_seconds=%g", error.strerror, ACCEPT_PAUSE)
         self._accept_at = self.now + ACCEPT_PAUSE
-        for listener in self._listeners:
-            self._selector.unregister(listener.socket)
+        for descriptor in self._listeners:
+            self._poller.unregister(descriptor)
 
     def _accept_again(self) -> None:
         self._accept_at = inf
-        for listener in self._listeners:
-            self._selector.register(listener.socket, selectors.EVENT_READ, listener)
+        for descriptor in self._listeners:
+            self._poller.register(descriptor, READ)
 
     def _has_room(self, host: str) -> bool:
         if self._sockets >= self.limits.connections:
@@ -476,7 +478,9 @@ class Server:
         log.debug("connection closed peer=%d reason=%s", link.id, reason)
         if isinstance(link, SocketLink):
             if link.mask:
-                self._selector.unregister(link.socket)
+                descriptor = link.socket.fileno()
+                self._poller.unregister(descriptor)
+                del self._watched[descriptor]
             self._partial.pop(link, None)
             self._sockets -= 1
             self._per_address[link.address] -= 1
@@ -488,7 +492,7 @@ class Server:
         link.close()
         del self._links[link.id]
         if link.id in self.broker.peers:  # over TLS it is introduced when its names are known
-            self._deliver(self.broker.disconnect(link.id, self.now))
+            self._obey(self.broker.disconnect(link.id, self.now))
 
     def _leave(self, link: AttachedLink) -> None:
         if link.id in self._links:
@@ -503,6 +507,7 @@ class Server:
         link.outbox.clear()
         link.outbox_bytes = 0
         link.is_closing = True
+        link.touch()
 
     def _expect(self, link: SocketLink, until: float) -> None:
         """A peer has begun something that it must go on with."""
@@ -512,7 +517,7 @@ class Server:
     def _sweep(self, now: float) -> None:
         """Close those that did not; O(n) over the begun messages, once a second."""
         for link, until in list(self._partial.items()):
-            if not link.mask & selectors.EVENT_READ and not link.is_closing:
+            if not link.mask & READ and not link.is_closing:
                 self._partial[link] = now + self.limits.incomplete_timeout  # it is we who do not read
             elif until <= now:
                 self.counters.stalled += 1
@@ -521,14 +526,15 @@ class Server:
         self._sweep_at = now + SWEEP_INTERVAL if self._partial else inf
 
     def _stop_listening(self) -> None:
-        for listener in self._listeners:
-            with suppress(KeyError):
-                self._selector.unregister(listener.socket)
+        for descriptor, listener in self._listeners.items():
+            if self._accept_at == inf:  # otherwise it is not registered
+                self._poller.unregister(descriptor)
             listener.socket.close()
             if listener.endpoint.startswith("unix://"):
                 with suppress(OSError):
                     os.unlink(listener.endpoint.removeprefix("unix://"))
-        self._listeners = []
+        self._listeners = {}
+        self._accept_at = inf
 
     def _close_all(self) -> None:
         self._stop_listening()

@@ -45,7 +45,11 @@ ABRAXAS = {
     "journal/mysql": ("", {"broker", "errors", "journal", "pymysql"}),
     "journal/sqlite": ("", {"broker", "errors", "journal"}),
     "journal/writer": ("", {"broker", "errors", "journal", "nursery", "trio"}),
-    "server": ("", {"access", "broker", "errors", "journal", "link", "nursery", "protocol", "transport", "trio"}),
+    "poller": ("", set()),
+    "server": (
+        "",
+        {"access", "broker", "errors", "journal", "link", "nursery", "poller", "protocol", "transport", "trio"},
+    ),
     "connection": ("", {"errors", "protocol", "trio"}),
     "dump": ("", {"errors", "protocol", "trio"}),
     "settings": ("", {"backoff", "dump", "protocol", "transport"}),

@@ -1,7 +1,7 @@
 """The Gearman server's mind: one synchronous state machine, `(peer, message, now) -> effects`, without any I/O."""
 
 from abraxas_py.broker.broker import Broker
-from abraxas_py.broker.effects import Amend, Close, Effect, Load, Persist, Record, Remove, Send, Stop, Store
+from abraxas_py.broker.effects import Amend, Close, Effect, Load, Persist, Record, Remove, Stop, Store
 from abraxas_py.broker.model import Options, Origin, Right
 from abraxas_py.broker.policy import Policy
 
@@ -18,7 +18,6 @@ __all__ = [
     "Record",
     "Remove",
     "Right",
-    "Send",
     "Stop",
     "Store",
 ]

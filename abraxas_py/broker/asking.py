@@ -8,12 +8,10 @@ in `keeping.py`.
 
 from __future__ import annotations
 
-from abraxas_py.broker.backlog import After, Backlog
-from abraxas_py.broker.effects import Amend, Close, Effect, Load, Record, Remove, Send, Stop, Store
+from abraxas_py.broker.backlog import Backlog
+from abraxas_py.broker.effects import Amend, Close, Effect, Load, Record, Remove, Stop, Store
 from abraxas_py.broker.model import Job, Peer, Queue
 from abraxas_py.broker.schedule import next_due, text
-from abraxas_py.protocol.packets import Packet, Type
-from abraxas_py.protocol.wire import Message
 
 __all__ = ["Asking"]
 
@@ -21,43 +19,36 @@ __all__ = ["Asking"]
 # thread has 17 ms to read them.
 LOOK_AHEAD = 512
 
-_new = tuple.__new__  # see `state`
-
 
 class Asking:
-    """The effects of one input, and the requests that the journal has not reported on."""
+    """The effects of one input, besides what is sent, and the requests that the journal has not reported on."""
 
     def __init__(self) -> None:
-        self._effects: list[Effect | After] = []
-        self._backlog = Backlog()
-        self._is_waiting = False  # whether any reply waits: then all effects are sifted
-        self._released: list[Effect] = []  # what has waited and need not any more
+        self._effects: list[Effect] = []
+        self._backlog = Backlog(self._let_go)
         self._next_row = 0  # of the journal; 0: there is none
         self._numbered = 0  # how many things there ever were to wait for
         self._storing: dict[Job, tuple[int, float]] = {}  # the number of its `Store`, and when it is due
         self._removing: dict[bytes, int] = {}  # by handle: the numbers of the last changes for jobs that ended
         self._unsettled: dict[int, Job] = {}  # by number: whose change the journal has not reported on
         self._loads: dict[int, Job] = {}  # by row: whose payloads are being read
-        self._assigning: dict[Job, tuple[int, Type]] = {}  # those a worker waits for: what its answer is `After`
+        self._assigning: dict[Job, tuple[int, int]] = {}  # those a worker waits for: what its answer is `After`
 
     # Messages
 
-    def send(self, peer: Peer, message: Message) -> None:
-        """Send a message to a peer."""
-        self._effects.append(_new(Send, (message, (peer.id,))))
-
-    def send_after(self, number: int, peer: Peer, message: Packet | None) -> None:
+    def send_after(self, number: int, peer: Peer, data: bytes) -> None:
         """Send a message to a peer when the journal has reported on a change; 0: now."""
         if number:
-            self._is_waiting = True
-            self._effects.append(After(number, message, (peer.id,)))
+            self._backlog.hold(peer, number, data)
         else:
-            assert message is not None
-            self.send(peer, message)
+            peer.send(data)
 
     def close(self, peer: Peer) -> None:
-        """Close a peer's connection, when what was sent to it has left."""
+        """Close a peer's connection, when what was sent to it has left; nothing is sent to it any more."""
         peer.is_closed = True
+        self._backlog.close(peer)
+
+    def _let_go(self, peer: Peer) -> None:
         self._effects.append(Close(peer.id))
 
     def stop(self, *, drain: bool) -> None:
@@ -144,8 +135,8 @@ class Asking:
             self._loads.update((other.row, other) for other in absent)
             self._effects.append(Load(tuple(other.row for other in absent)))
 
-    def assign_later(self, peer: Peer, job: Job, type: Type) -> None:
+    def assign_later(self, peer: Peer, job: Job, grab: int) -> None:
         """Answer a worker's grab when the payload of its job has been read."""
         number = self._number()
-        self._assigning[job] = number, type
-        self.send_after(number, peer, None)
+        self._assigning[job] = number, grab
+        self._backlog.hold(peer, number, None)

@@ -1,108 +1,93 @@
 """Replies that wait for the journal, and whatever else their peers are to be sent behind them.
 
 A client that pipelines is answered in the order in which it asked, and a submission's JOB_CREATED has to wait for the
-disk. So what is to be sent to a peer with a waiting reply queues up behind that; other peers are not concerned.
+disk. So what is to be sent to a peer with a waiting reply queues up behind that: meanwhile its `send` leads here. Other
+peers are not concerned.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Callable
 
-from abraxas_py.broker.effects import Close, Effect, Send
-from abraxas_py.protocol.packets import Packet
-from abraxas_py.protocol.wire import Message
+from abraxas_py.broker.model import Peer
 
-__all__ = ["After", "Backlog"]
-
-
-class After(NamedTuple):
-    """Within the broker: a `Send` for when what has this number is settled. The message may be made only then."""
-
-    number: int
-    message: Packet | None
-    to: tuple[int, ...]
+__all__ = ["Backlog"]
 
 
 class _Held:
-    """Something to be done for one peer, once `number` is settled (0: it is)."""
+    """Something to be sent to one peer, once `number` is settled (0: it is)."""
 
-    __slots__ = ("effect", "number", "peer")
+    __slots__ = ("data", "number")
 
-    def __init__(self, number: int, peer: int, effect: Send | Close | None) -> None:
+    def __init__(self, number: int, data: bytes | None) -> None:
         self.number = number
-        self.peer = peer
-        self.effect = effect
+        self.data = data  # None: to be made when the number is settled
 
 
 class Backlog:
-    """Keeps the order of what each peer is sent."""
+    """Keeps the order of what each peer is sent. `close` is called for closed peers that have nothing to wait for."""
 
-    __slots__ = ("_awaiting", "_queues")
+    __slots__ = ("_awaiting", "_close", "_queues")
 
-    def __init__(self) -> None:
-        self._queues: dict[int, deque[_Held]] = {}  # by peer; none is empty
-        self._awaiting: dict[int, list[_Held]] = {}  # by number
+    def __init__(self, close: Callable[[Peer], None]) -> None:
+        self._close = close
+        self._queues: dict[Peer, deque[_Held]] = {}  # none is empty
+        self._awaiting: dict[int, list[tuple[Peer, _Held]]] = {}  # by number
 
     def __len__(self) -> int:
         return len(self._queues)
 
     def peers(self) -> set[int]:
         """Who waits for a reply."""
-        return set(self._queues)
+        return {peer.id for peer in self._queues}
 
-    def sift(self, effects: Iterable[Effect | After]) -> list[Effect]:
-        """The effects that can be done now; the others are kept."""
-        now: list[Effect] = []
-        queues = self._queues
-        for effect in effects:
-            if isinstance(effect, After):
-                for peer in effect.to:
-                    send = effect.message and Send(effect.message, (peer,))
-                    self._hold(_Held(effect.number, peer, send))
-            elif isinstance(effect, Send):
-                free = tuple(peer for peer in effect.to if peer not in queues)
-                if len(free) == len(effect.to):
-                    now.append(effect)
-                    continue
-                if free:
-                    now.append(Send(effect.message, free))
-                for peer in effect.to:
-                    if peer in queues:
-                        self._hold(_Held(0, peer, Send(effect.message, (peer,))))
-            elif isinstance(effect, Close) and effect.peer in queues:
-                self._hold(_Held(0, effect.peer, effect))
-            else:
-                now.append(effect)
-        return now
+    def hold(self, peer: Peer, number: int, data: bytes | None) -> None:
+        """Have a message sent to a peer when a number is settled."""
+        if peer.is_closed:
+            return
+        queue = self._queues.get(peer)
+        if queue is None:
+            queue = self._queues[peer] = deque()
+            append = queue.append
+            peer.send = lambda data: append(_Held(0, data))
+        held = _Held(number, data)
+        queue.append(held)
+        self._awaiting.setdefault(number, []).append((peer, held))
 
-    def _hold(self, held: _Held) -> None:
-        self._queues.setdefault(held.peer, deque()).append(held)
-        if held.number:
-            self._awaiting.setdefault(held.number, []).append(held)
+    def close(self, peer: Peer) -> None:
+        """A peer is sent nothing any more, but for what waits."""
+        peer.send = _discard
+        if peer not in self._queues:
+            self._close(peer)
 
-    def settle(self, number: int, message: Message | None = None) -> list[Effect]:
-        """What waited for a number need not any more, and says `message` in its place; what can be done now."""
-        done: list[Effect] = []
-        for held in self._awaiting.pop(number, ()):
+    def settle(self, number: int, data: bytes | None = None) -> None:
+        """What waited for a number need not any more, and says `data` in its place."""
+        for peer, held in self._awaiting.pop(number, ()):
             held.number = 0
-            if message is not None:
-                held.effect = Send(message, (held.peer,))
-            queue = self._queues.get(held.peer)
+            if data is not None:
+                held.data = data
+            queue = self._queues.get(peer)
             while queue and not queue[0].number:
-                effect = queue.popleft().effect
-                assert effect is not None, "a message that nobody made"
-                done.append(effect)
+                ready = queue.popleft().data
+                assert ready is not None, "a message that nobody made"
+                peer.outlet(ready)
             if queue is not None and not queue:
-                del self._queues[held.peer]
-        return done
+                del self._queues[peer]
+                if peer.is_closed:
+                    self._close(peer)
+                else:
+                    peer.send = peer.outlet
 
-    def forget(self, peer: int) -> None:
+    def forget(self, peer: Peer) -> None:
         """A peer is gone, and hears nothing any more."""
         for held in self._queues.pop(peer, ()):
             if held.number:
                 waiting = self._awaiting[held.number]
-                waiting.remove(held)
+                waiting.remove((peer, held))
                 if not waiting:
                     del self._awaiting[held.number]
+
+
+def _discard(data: bytes) -> None:
+    """What is sent to a peer that is being closed."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from math import inf
+from typing import Any
 
 from abraxas_py.broker import commands, schedule
 from abraxas_py.broker.effects import Effect
@@ -24,7 +25,7 @@ from abraxas_py.protocol.packets import (
     Priority,
     Type,
 )
-from abraxas_py.protocol.wire import Line, Message
+from abraxas_py.protocol.wire import LINE, WRONG, Line, Message, Piece, piece, response
 
 __all__ = ["Broker"]
 
@@ -35,9 +36,9 @@ LAST_EPOCH = 253402300799
 # A worker's progress is kept for GET_STATUS; more digits than this are no number.
 MAX_NUMBER_BYTES = 32
 
-_NO_JOB = Packet(Type.NO_JOB)
-_ECHO_RES = Type.ECHO_RES  # looked up once; see `model`
-_new = tuple.__new__  # see `state`
+_NO_JOB = response(Type.NO_JOB)
+# Numbers instead of members of `Type`: they are compared and packed in a tenth of the time.
+_ECHO_RES, _WORK_COMPLETE = int(Type.ECHO_RES), int(Type.WORK_COMPLETE)
 
 
 class Broker(Keeping):
@@ -45,158 +46,158 @@ class Broker(Keeping):
 
     def receive(self, peer: int, message: Message | RemoteProtocolError, now: float) -> list[Effect]:
         """Take a message of a peer (or what was wrong with it); return what it causes."""
-        return self.receive_all(peer, (message,), now)
+        return self.receive_all(peer, (piece(message),), now)
 
-    def receive_all(self, peer: int, messages: Iterable[Message | RemoteProtocolError], now: float) -> list[Effect]:
+    def receive_all(self, peer: int, pieces: Iterable[Piece], now: float) -> list[Effect]:
         """Take messages of a peer that came together; return what they cause. Sleepers are woken once, at the end.
 
         After a message for which the peer is to be closed, the others are passed over.
         """
         sender = self.peers[peer]
-        for message in messages:
+        for number, content in pieces:
             if sender.is_closed:
                 break
             try:
-                if isinstance(message, Packet):
-                    if sender.text_only:
-                        self.close(sender)
-                    else:
-                        _HANDLERS[message.type](self, sender, message, now)
-                elif isinstance(message, Line):
-                    commands.run(self, sender, message, now)
+                if sender.text_only and LINE < number < WRONG:
+                    self.close(sender)
                 else:
-                    raise message
+                    _HANDLERS[number](self, sender, number, content, now)
             except RemoteProtocolError as error:
                 if error.is_fatal:
                     self.close(sender)
                 else:
-                    self.send(sender, Packet.of(Type.ERROR, error.code.encode(), error.text.encode()))
+                    sender.send(response(Type.ERROR, b"\0".join((error.code.encode(), error.text.encode()))))
         return self._settle(now)
+
+    def _line(self, peer: Peer, number: int, content: bytes, now: float) -> None:
+        commands.run(self, peer, Line(content), now)
+
+    def _wrong(self, peer: Peer, number: int, content: RemoteProtocolError, now: float) -> None:
+        raise content
 
     # Submissions
 
-    def _submit_reduce(self, peer: Peer, packet: Packet, now: float) -> None:
-        function, unique, reducer, aggregator, data = packet.split()
+    def _submit_reduce(self, peer: Peer, number: int, body: bytes, now: float) -> None:
+        function, unique, reducer, aggregator, data = _split(number, body)
         if len(reducer) > MAX_FUNCTION_BYTES or len(aggregator) > MAX_FUNCTION_BYTES:
             raise RemoteProtocolError("ARGUMENT_TOO_LARGE", "Reducer name too large")
-        is_background = packet.type is Type.SUBMIT_REDUCE_JOB_BACKGROUND
+        is_background = number == Type.SUBMIT_REDUCE_JOB_BACKGROUND
         # An empty one is none, as in gearmand.
         self.admit(peer, function, unique, data, Priority.NORMAL, is_background, now, reducer=reducer or None)
 
-    def _submit_epoch(self, peer: Peer, packet: Packet, now: float) -> None:
-        function, unique, epoch, data = packet.split()
+    def _submit_epoch(self, peer: Peer, number: int, body: bytes, now: float) -> None:
+        function, unique, epoch, data = _split(number, body)
         # 19 digits are what a signed 64-bit number has; more are refused below, whatever they say.
         if not re.fullmatch(rb"-?[0-9]{1,19}", epoch) or int(epoch) > LAST_EPOCH:
             raise RemoteProtocolError("INVALID_ARGUMENT", "The epoch must be in seconds, up to the year 9999")
         self.admit(peer, function, unique, data, Priority.NORMAL, True, now, due_at=int(epoch))
 
-    def _submit_sched(self, peer: Peer, packet: Packet, now: float) -> None:
-        function, unique, *fields, data = packet.split()
+    def _submit_sched(self, peer: Peer, number: int, body: bytes, now: float) -> None:
+        function, unique, *fields, data = _split(number, body)
         plan = schedule.parse(fields)
         due_at = schedule.next_due(plan, now)
         self.admit(peer, function, unique, data, Priority.NORMAL, True, now, due_at=due_at, schedule=plan)
 
     # Workers
 
-    def _can_do(self, peer: Peer, packet: Packet, now: float) -> None:
-        self.learn(peer, self.function(packet.body), inf)
+    def _can_do(self, peer: Peer, number: int, body: bytes, now: float) -> None:
+        self.learn(peer, self.function(body), inf)
 
-    def _can_do_timeout(self, peer: Peer, packet: Packet, now: float) -> None:
-        name, timeout = packet.split()
+    def _can_do_timeout(self, peer: Peer, number: int, body: bytes, now: float) -> None:
+        name, timeout = _split(number, body)
         # In milliseconds, as the text says. npm's `gearman` sends a binary number, which stands for none.
         limit = int(timeout) / 1000 if timeout.isdigit() and len(timeout) <= MAX_NUMBER_BYTES else 0
         self.learn(peer, self.function(name), limit or inf)
 
-    def _cant_do(self, peer: Peer, packet: Packet, now: float) -> None:
-        function = self.functions.get(packet.body)
+    def _cant_do(self, peer: Peer, number: int, body: bytes, now: float) -> None:
+        function = self.functions.get(body)
         if function is not None and function in peer.abilities:
             self.unlearn(peer, function)
 
-    def _reset(self, peer: Peer, packet: Packet, now: float) -> None:
+    def _reset(self, peer: Peer, number: int, body: bytes, now: float) -> None:
         self.unlearn_all(peer)
 
-    def _set_client_id(self, peer: Peer, packet: Packet, now: float) -> None:
-        peer.client_id = packet.body[:127]  # as much as gearmand keeps
+    def _set_client_id(self, peer: Peer, number: int, body: bytes, now: float) -> None:
+        peer.client_id = body[:127]  # as much as gearmand keeps
 
-    def _pre_sleep(self, peer: Peer, packet: Packet, now: float) -> None:
+    def _pre_sleep(self, peer: Peer, number: int, body: bytes, now: float) -> None:
         self.sleep(peer, now)
 
-    def _grab(self, peer: Peer, packet: Packet, now: float) -> None:
+    def _grab(self, peer: Peer, number: int, body: bytes, now: float) -> None:
         self.rise(peer)
         job = self.take(peer, now)
         if job is None:
-            self.send(peer, _NO_JOB)
-            return
-        if job.data is None:
-            self.assign_later(peer, job, packet.type)
+            peer.send(_NO_JOB)
+        elif job.data is None:
+            self.assign_later(peer, job, number)
         else:
-            self.send(peer, assignment(job, packet.type, job.data))
+            peer.send(assignment(job, number, job.data))
 
     # Reports of workers
 
-    def _work_data(self, peer: Peer, packet: Packet, now: float) -> None:
-        job = self.held(peer, packet)
+    def _work_data(self, peer: Peer, number: int, body: bytes, now: float) -> None:
+        job = self.held(peer, number, body)
         if job is not None:
-            if len(packet.body) == len(job.handle):
-                raise RemoteProtocolError("INVALID_PACKET", f"{packet.type.name} takes 2 arguments")
-            self.relay(job, packet)
+            if len(body) == len(job.handle):
+                raise RemoteProtocolError("INVALID_PACKET", f"{Type(number).name} takes 2 arguments")
+            self.relay(job, response(number, body))
 
-    def _work_status(self, peer: Peer, packet: Packet, now: float) -> None:
-        job = self.held(peer, packet)
+    def _work_status(self, peer: Peer, number: int, body: bytes, now: float) -> None:
+        job = self.held(peer, number, body)
         if job is not None:
-            _, numerator, denominator = packet.split()
+            _, numerator, denominator = _split(number, body)
             if max(len(numerator), len(denominator)) > MAX_NUMBER_BYTES or b"\0" in denominator:
                 raise RemoteProtocolError("INVALID_ARGUMENT", "Progress must be two numbers")
             job.numerator, job.denominator = numerator, denominator
-            self.relay(job, packet)
+            self.relay(job, response(number, body))
 
-    def _work_complete(self, peer: Peer, packet: Packet, now: float) -> None:
-        job = self.held(peer, packet)
+    def _work_complete(self, peer: Peer, number: int, body: bytes, now: float) -> None:
+        job = self.held(peer, number, body)
         if job is not None:
-            if len(packet.body) == len(job.handle):  # Perl's worker, for an empty result
-                packet = Packet(Type.WORK_COMPLETE, job.handle + b"\0")
-            self.complete(job, packet, now)
+            if len(body) == len(job.handle):  # Perl's worker, for an empty result
+                body = job.handle + b"\0"
+            self.complete(job, response(_WORK_COMPLETE, body), now)
 
-    def _work_fail(self, peer: Peer, packet: Packet, now: float) -> None:
-        job = self.held(peer, packet)
+    def _work_fail(self, peer: Peer, number: int, body: bytes, now: float) -> None:
+        job = self.held(peer, number, body)
         if job is not None:
             self.fail(job, now)
 
-    def _work_exception(self, peer: Peer, packet: Packet, now: float) -> None:
-        job = self.held(peer, packet)
+    def _work_exception(self, peer: Peer, number: int, body: bytes, now: float) -> None:
+        job = self.held(peer, number, body)
         if job is not None:
-            if len(packet.body) == len(job.handle):
-                raise RemoteProtocolError("INVALID_PACKET", f"{packet.type.name} takes 2 arguments")
-            self.raise_exception(job, packet, now)
+            if len(body) == len(job.handle):
+                raise RemoteProtocolError("INVALID_PACKET", f"{Type(number).name} takes 2 arguments")
+            self.raise_exception(job, response(number, body), now)
 
     # Questions
 
-    def _get_status(self, peer: Peer, packet: Packet, now: float) -> None:
-        handle = packet.body.rstrip(b"\0")
+    def _get_status(self, peer: Peer, number: int, body: bytes, now: float) -> None:
+        handle = body.rstrip(b"\0")
         job = self.jobs.get(handle)
-        answer = Packet(Type.STATUS_RES, b"\0".join((handle, *_progress(job))))
+        answer = response(Type.STATUS_RES, b"\0".join((handle, *_progress(job))))
         self.send_after(0 if job else self.removal(handle), peer, answer)
 
-    def _get_status_unique(self, peer: Peer, packet: Packet, now: float) -> None:
-        unique = packet.body.rstrip(b"\0")
+    def _get_status_unique(self, peer: Peer, number: int, body: bytes, now: float) -> None:
+        unique = body.rstrip(b"\0")
         job = self.find(unique)
         clients = b"%d" % len(job.clients if job else ())
-        answer = Packet(Type.STATUS_RES_UNIQUE, b"\0".join((unique, *_progress(job), clients)))
+        answer = response(Type.STATUS_RES_UNIQUE, b"\0".join((unique, *_progress(job), clients)))
         self.send_after(0 if job else self.last_removal, peer, answer)
 
-    def _echo(self, peer: Peer, packet: Packet, now: float) -> None:
-        self.send_after(self.removal(peer.last_end), peer, _new(Packet, (_ECHO_RES, packet.body)))
+    def _echo(self, peer: Peer, number: int, body: bytes, now: float) -> None:
+        self.send_after(self.removal(peer.last_end), peer, response(_ECHO_RES, body))
 
-    def _option(self, peer: Peer, packet: Packet, now: float) -> None:
-        if packet.body == b"exceptions":
+    def _option(self, peer: Peer, number: int, body: bytes, now: float) -> None:
+        if body == b"exceptions":
             peer.wants_exceptions = True
-        elif packet.body == b"streaming":
+        elif body == b"streaming":
             peer.is_streaming = True
         else:
             raise RemoteProtocolError("UNKNOWN_OPTION", "Server does not recognize given option")
-        self.send(peer, Packet(Type.OPTION_RES, packet.body))
+        peer.send(response(Type.OPTION_RES, body))
 
-    def _refuse(self, peer: Peer, packet: Packet, now: float) -> None:
+    def _refuse(self, peer: Peer, number: int, body: bytes, now: float) -> None:
         """What only servers send, and what no server ever did (ALL_YOURS), is answered as gearmand answers it."""
         raise RemoteProtocolError("INVALID_COMMAND", "Command not expected")
 
@@ -207,14 +208,22 @@ def _progress(job: Job | None) -> Iterable[bytes]:
     return (b"1", b"1" if job.state is RUNNING else b"0", job.numerator, job.denominator)
 
 
-Handler = Callable[[Broker, Peer, Packet, float], None]
+def _split(number: int, body: bytes) -> list[bytes]:
+    return Packet(Type(number), body).split()
+
+
+# Takes the number of a packet's type and its body (or what else came; see `wire.Piece`) from a peer.
+Handler = Callable[[Broker, Peer, int, Any, float], None]
 
 
 def _submission(priority: Priority, is_background: bool) -> Handler:
     """What takes a plain submission: a function for each type, for looking a type up costs more than a call."""
 
-    def submit(broker: Broker, peer: Peer, packet: Packet, now: float) -> None:
-        function, unique, data = packet.split()
+    def submit(broker: Broker, peer: Peer, number: int, body: bytes, now: float) -> None:
+        try:
+            function, unique, data = body.split(b"\0", 2)
+        except ValueError:
+            function, unique, data = _split(number, body)  # which says what is wrong
         broker.admit(peer, function, unique, data, priority, is_background, now)
 
     return submit
@@ -247,6 +256,8 @@ _LISTED: dict[Type, Handler] = {
     Type.ECHO_REQ: Broker._echo,
     Type.OPTION_REQ: Broker._option,
 }
-_HANDLERS: tuple[Handler, ...] = tuple(
-    _LISTED.get(Type(n), Broker._refuse) if n else Broker._refuse for n in range(max(Type) + 1)
+_HANDLERS: tuple[Handler, ...] = (
+    Broker._line,
+    *(_LISTED.get(Type(number), Broker._refuse) for number in range(LINE + 1, WRONG)),
+    Broker._wrong,
 )

@@ -13,7 +13,7 @@ from abraxas_py.broker.keeping import Keeping
 from abraxas_py.broker.model import Job, Peer, Right
 from abraxas_py.errors import RemoteProtocolError
 from abraxas_py.protocol.text import OK, error, is_http, words
-from abraxas_py.protocol.wire import Line
+from abraxas_py.protocol.wire import RESPONSE, Line, encode_one
 
 __all__ = ["run"]
 
@@ -37,7 +37,7 @@ def run(broker: Keeping, peer: Peer, line: Line, now: float) -> None:
         answer = _unknown(word)
     else:
         answer = command(broker, peer, arguments)
-    broker.send(peer, answer)
+    peer.send(encode_one(RESPONSE, answer))
 
 
 def _unknown(word: bytes) -> Line:

@@ -1,4 +1,4 @@
-"""What the broker asks its shell to do, in this order.
+"""What the broker asks its shell to do, besides sending: that it does through the `send` of each peer.
 
 `Store`, `Amend` and `Remove` are changes of what the journal keeps (`Persist`). Each has a number, by which the shell
 reports the outcome: `Broker.persisted` when the change is durable, `Broker.refused` for a `Store` that cannot be. They
@@ -9,17 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from abraxas_py.protocol.packets import Packet
-from abraxas_py.protocol.wire import Line
-
-__all__ = ["Amend", "Close", "Effect", "Load", "Persist", "Record", "Remove", "Send", "Stop", "Store"]
-
-
-class Send(NamedTuple):
-    """Send a message to peers: encoded once, however many they are. A peer that is named twice gets it twice."""
-
-    message: Packet | Line
-    to: tuple[int, ...]
+__all__ = ["Amend", "Close", "Effect", "Load", "Persist", "Record", "Remove", "Stop", "Store"]
 
 
 class Close(NamedTuple):
@@ -81,4 +71,4 @@ class Load(NamedTuple):
 
 
 Persist = Store | Amend | Remove
-Effect = Send | Close | Stop | Store | Amend | Remove | Load
+Effect = Close | Stop | Store | Amend | Remove | Load

@@ -13,12 +13,12 @@ from abraxas_py.broker import schedule
 from abraxas_py.broker.effects import Effect, Load, Record
 from abraxas_py.broker.model import ENDED, STORING, Function, Job
 from abraxas_py.broker.state import State, coalescing_key
-from abraxas_py.protocol.packets import Packet, Priority, Type
+from abraxas_py.protocol.packets import Priority, Type
+from abraxas_py.protocol.wire import response
 
 __all__ = ["Keeping", "assignment"]
 
-_new = tuple.__new__  # see `state`
-_GRAB_JOB, _JOB_ASSIGN = Type.GRAB_JOB, Type.JOB_ASSIGN  # looked up once; see `model`
+_GRAB_JOB, _JOB_ASSIGN = int(Type.GRAB_JOB), int(Type.JOB_ASSIGN)  # see `broker`
 
 # After how many seconds a job whose payload could not be read is given out again.
 UNREADABLE_DELAY = 5.0
@@ -114,7 +114,7 @@ class Keeping(State):
             job = self._unsettled.pop(number, None)
             if job is not None:
                 self._confirm(job, number, now)
-            self._released += self._backlog.settle(number)
+            self._backlog.settle(number)
         return self._settle(now)
 
     def _confirm(self, job: Job, number: int, now: float) -> None:
@@ -129,12 +129,12 @@ class Keeping(State):
 
     def refused(self, numbers: Iterable[int], reason: str, now: float) -> list[Effect]:
         """These jobs could not be stored: nothing is left of them, and whoever waits for an answer gets ERROR."""
-        refusal = Packet.of(Type.ERROR, b"QUEUE_ERROR", reason.encode())
+        refusal = response(Type.ERROR, b"QUEUE_ERROR\0" + reason.encode())
         for number in numbers:
             job = self._unsettled.pop(number)
             del self._storing[job]
             job.row = 0
-            self._released += self._backlog.settle(number, refusal)
+            self._backlog.settle(number, refusal)
             if job.state is STORING:
                 self._forget(job)
             elif job.state is not ENDED:  # it was there before, in the foreground, and stays so
@@ -151,10 +151,15 @@ class Keeping(State):
         """
         concerned = self._backlog.peers()
         concerned |= {peer.id for peer in self.peers.values() if peer.last_end in self._removing}
-        for job in [job for job in self.jobs.values() if job.row]:
+        lost = [job for job in self.jobs.values() if job.row]
+        for job in lost:
             concerned.update(job.clients)
             if job.worker is not None:
                 concerned.add(job.worker.id)
+        for id in concerned:
+            self._backlog.forget(self.peers[id])
+            self.close(self.peers[id])
+        for job in lost:
             job.row = 0
             self._forget(job)
         for job in list(self.dead.values()):
@@ -162,10 +167,6 @@ class Keeping(State):
             self.drop_dead(job)
         for requests in (self._storing, self._removing, self._unsettled, self._loads, self._assigning):
             requests.clear()
-        self._released.clear()
-        for id in concerned:
-            self._backlog.forget(id)
-            self.close(self.peers[id])
         return self._settle(now)
 
     def loaded(self, asked: Iterable[int], payloads: Mapping[int, bytes], now: float) -> list[Effect]:
@@ -183,8 +184,8 @@ class Keeping(State):
                 self._payload_bytes += len(data)
                 self._on_disk -= 1
                 if job in self._assigning:
-                    number, type = self._assigning.pop(job)
-                    self._released += self._backlog.settle(number, assignment(job, type, data))
+                    number, grab = self._assigning.pop(job)
+                    self._backlog.settle(number, assignment(job, grab, data))
         if again:
             self._effects.append(Load(tuple(again)))
         return self._settle(now)
@@ -199,11 +200,11 @@ class Keeping(State):
         return self._settle(now)
 
 
-def assignment(job: Job, grab: Type, data: bytes) -> Packet:
+def assignment(job: Job, grab: int, data: bytes) -> bytes:
     """What a worker that grabbed a job is sent."""
     handle, name = job.handle, job.function.name
-    if grab is _GRAB_JOB:
-        return _new(Packet, (_JOB_ASSIGN, b"%b\0%b\0%b" % (handle, name, data)))
-    if grab is Type.GRAB_JOB_ALL and job.reducer is not None:
-        return Packet(Type.JOB_ASSIGN_ALL, b"\0".join((handle, name, job.unique, job.reducer, data)))
-    return Packet(Type.JOB_ASSIGN_UNIQ, b"%b\0%b\0%b\0%b" % (handle, name, job.unique, data))
+    if grab == _GRAB_JOB:
+        return response(_JOB_ASSIGN, b"%b\0%b\0%b" % (handle, name, data))
+    if grab == Type.GRAB_JOB_ALL and job.reducer is not None:
+        return response(Type.JOB_ASSIGN_ALL, b"\0".join((handle, name, job.unique, job.reducer, data)))
+    return response(Type.JOB_ASSIGN_UNIQ, b"%b\0%b\0%b\0%b" % (handle, name, job.unique, data))

@@ -17,13 +17,14 @@ from abraxas_py.broker.effects import Effect
 from abraxas_py.broker.model import ASLEEP, AWAKE, OVERDUE, WOKEN, Function, Options, Peer
 from abraxas_py.broker.timers import Timers
 from abraxas_py.errors import RemoteProtocolError
-from abraxas_py.protocol.packets import MAX_FUNCTION_BYTES, Packet, Type
+from abraxas_py.protocol.packets import MAX_FUNCTION_BYTES, Type
+from abraxas_py.protocol.wire import response
 
 __all__ = ["Waking", "demand"]
 
 _FORBIDDEN_IN_NAMES = re.compile(rb"[\x00-\x20\x7f]")
 _NUL = re.compile(rb"\x00")
-_NOOP = Packet(Type.NOOP)
+_NOOP = response(Type.NOOP)
 
 
 class Waking(Asking):
@@ -132,7 +133,7 @@ class Waking(Asking):
             function.woken += 1
         peer.state = WOKEN
         peer.timer = self._timers.arm(now + self.options.wakeup_timeout, self._oversleep, peer)
-        self.send(peer, _NOOP)
+        peer.send(_NOOP)
 
     def _oversleep(self, peer: Peer, now: float) -> None:
         self.rise(peer)
@@ -159,13 +160,10 @@ class Waking(Asking):
             for function in self._gained:
                 self._wake(function, now)
             self._gained.clear()
-        effects, self._effects = self._effects, []
-        if not self._is_waiting:
-            return effects  # type: ignore[return-value]  # without an `After`
-        done = self._released + self._backlog.sift(effects)
-        self._released.clear()
-        self._is_waiting = bool(self._backlog)
-        return done
+        effects = self._effects
+        if effects:
+            self._effects = []
+        return effects
 
 
 def demand(is_allowed: bool) -> None:

@@ -2,16 +2,58 @@
 
 from __future__ import annotations
 
-from abraxas_py.broker import Broker, Effect, Options, Origin, Send
-from abraxas_py.protocol.packets import Packet, Type
-from abraxas_py.protocol.wire import Line
+from typing import Any, NamedTuple
+
+from abraxas_py.broker import Broker, Close, Options, Origin, Persist, Stop
+from abraxas_py.broker.effects import Load
+from abraxas_py.broker.model import Outlet
+from abraxas_py.protocol.packets import SHAPES, Packet, Sender, Type
+from abraxas_py.protocol.wire import Line, piece
+
+
+class Send(NamedTuple):
+    """A message that the broker has sent to peers, as an effect among its others."""
+
+    message: Packet | Line
+    to: tuple[int, ...]
+
+
+Effect = Send | Close | Stop | Persist | Load
+
+
+class Heard(Broker):
+    """A broker whose peers write down what they are sent: it stands among the effects, in the order in which it was."""
+
+    _effects: list[Any]
+    _relayed: bytes = b""  # the last piece of news of a job
+
+    def connect(self, peer: int, send: Outlet | None = None, origin: Origin | None = None) -> None:
+        super().connect(peer, send or (lambda data: self._write_down(peer, data)), origin)
+
+    def _write_down(self, peer: int, data: bytes) -> None:
+        effects, message = self._effects, decoded(data)
+        if effects and data is self._relayed and isinstance(effects[-1], Send):
+            effects[-1] = Send(message, (*effects[-1].to, peer))  # the same bytes, to one more of those who wait
+        else:
+            effects.append(Send(message, (peer,)))
+        is_news = isinstance(message, Packet) and Sender.WORKER in SHAPES[message.type].senders
+        self._relayed = data if is_news else b""
+
+
+def decoded(data: bytes) -> Packet | Line:
+    """The message of these bytes; a table is one, too."""
+    if data[0]:
+        return Line(data.removesuffix(b"\n"))
+    assert data[:4] == b"\0RES"
+    assert len(data) == 12 + int.from_bytes(data[8:12], "big")
+    return Packet(Type(int.from_bytes(data[4:8], "big")), data[12:])
 
 
 class Stage:
     """Peers are numbers; they connect when they first speak."""
 
     def __init__(self, **options: object) -> None:
-        self.broker = Broker(b"H:test", Options(**options))  # type: ignore[arg-type]
+        self.broker = Heard(b"H:test", Options(**options))  # type: ignore[arg-type]
         self.now = 1_000_000.0
 
     def say(self, peer: int, type: Type, *arguments: bytes) -> list[Effect]:
@@ -20,8 +62,12 @@ class Stage:
 
     def hear(self, peer: int, message: Packet | Line) -> list[Effect]:
         if peer not in self.broker.peers:
-            self.broker.connect(peer, self.now)
+            self.broker.connect(peer)
         return self.broker.receive(peer, message, self.now)
+
+    def hear_all(self, peer: int, *messages: Packet | Line) -> list[Effect]:
+        """Messages that come together."""
+        return self.broker.receive_all(peer, map(piece, messages), self.now)
 
     def ask(self, peer: int, command: bytes) -> bytes:
         """A peer sends a text line; its answer."""
@@ -32,7 +78,7 @@ class Stage:
         return answer.message.text
 
     def connect(self, peer: int, origin: Origin | None = None) -> None:
-        self.broker.connect(peer, self.now, origin)
+        self.broker.connect(peer, origin=origin)
 
     def leave(self, peer: int) -> list[Effect]:
         return self.broker.disconnect(peer, self.now)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from broker_stage import Stage
+from broker_stage import Effect, Heard, Send, Stage
 
-from abraxas_py.broker import Amend, Broker, Effect, Load, Options, Persist, Record, Remove, Send, Store
+from abraxas_py.broker import Amend, Load, Options, Persist, Record, Remove, Store
 from abraxas_py.protocol.packets import Packet, Type
 from abraxas_py.protocol.wire import Line
 
@@ -78,7 +78,7 @@ class Kept(Stage):
         """All that is not on the disk is gone; the server starts again."""
         self.start += 1
         self.pending, self.wanted = [], []
-        self.broker = Broker(b"H:test%d" % self.start, Options(**self.options))  # type: ignore[arg-type]
+        self.broker = Heard(b"H:test%d" % self.start, Options(**self.options))  # type: ignore[arg-type]
         self.broker.keep(ROWS * self.start)
         records = [
             record if record.unique == b"-" else record._replace(data=None) for _, record in sorted(self.disk.items())

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from broker_stage import Stage, to
+from broker_stage import Send, Stage, to
 
-from abraxas_py.broker import Close, Origin, Right, Send, Stop
+from abraxas_py.broker import Close, Origin, Right, Stop
 from abraxas_py.protocol.packets import Packet, Type
 from abraxas_py.protocol.wire import Line
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from broker_stage import Stage, to
+from broker_stage import Send, Stage, to
 from keeping_stage import Kept, refusal
 
-from abraxas_py.broker import Close, Send
+from abraxas_py.broker import Close
 from abraxas_py.broker.policy import Policy
 from abraxas_py.protocol.packets import Type
 from abraxas_py.protocol.wire import Line

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+from broker_stage import Effect, Send
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from keeping_stage import Kept
 
-from abraxas_py.broker import Close, Effect, Send
+from abraxas_py.broker import Close
 from abraxas_py.protocol.packets import Packet, Type
 
 CLIENTS, WORKERS = (1, 2, 3), (11, 12)

@@ -14,12 +14,12 @@ from math import inf
 from typing import Any
 
 import broker_invariants
-from broker_stage import Stage
+from broker_stage import Effect, Send, Stage
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from abraxas_py.broker import Close, Effect, Send
+from abraxas_py.broker import Close
 from abraxas_py.broker.model import JobState, WorkerState
 from abraxas_py.protocol.packets import Packet, Priority, Type
 from abraxas_py.protocol.wire import Line

@@ -355,7 +355,7 @@ def test_messages_that_came_together_wake_once_at_the_end(stage: Stage) -> None:
     stage.sleeper(WORKER, b"f")
     stage.connect(CLIENT)
     submit = Packet.of(Type.SUBMIT_JOB_BG, b"f", b"", b"")
-    assert stage.broker.receive_all(CLIENT, [submit, submit], stage.now) == [
+    assert stage.hear_all(CLIENT, submit, submit) == [
         to(CLIENT, Type.JOB_CREATED, ONE),
         to(CLIENT, Type.JOB_CREATED, TWO),
         to(WORKER, Type.NOOP),
@@ -365,5 +365,5 @@ def test_messages_that_came_together_wake_once_at_the_end(stage: Stage) -> None:
 def test_after_a_message_that_closes_the_connection_the_others_are_passed_over(stage: Stage) -> None:
     stage.connect(CLIENT)
     submit = Packet.of(Type.SUBMIT_JOB_BG, b"f", b"", b"")
-    assert stage.broker.receive_all(CLIENT, [Line(b"GET / HTTP/1.1"), submit], stage.now) == [Close(CLIENT)]
+    assert stage.hear_all(CLIENT, Line(b"GET / HTTP/1.1"), submit) == [Close(CLIENT)]
     assert stage.broker.jobs == {}

@@ -21,7 +21,7 @@ from pathlib import Path
 from octets import request
 from site_stage import Site
 
-from abraxas_py.broker import Broker, Close, Options, Send
+from abraxas_py.broker import Broker, Close, Effect, Options
 from abraxas_py.broker.model import Peer
 from abraxas_py.protocol.packets import Packet, Type
 from abraxas_py.protocol.wire import REQUEST, RESPONSE, Decoder, Line, encode_one
@@ -97,6 +97,7 @@ class Ours:
         self._now = time.time()
         self._numbers: dict[str, int] = {}
         self._decoders: dict[str, Decoder] = {}
+        self._octets: defaultdict[str, bytearray] = defaultdict(bytearray)  # since the last word
         self._new = count(1)
 
     def meet(self, name: str) -> Peer:
@@ -104,29 +105,26 @@ class Ours:
         if name not in self._numbers:
             self._numbers[name] = next(self._new)
             self._decoders[name] = Decoder(REQUEST)
-            self.broker.connect(self._numbers[name], self._now)
+            self.broker.connect(self._numbers[name], lambda data: self._octets[name].extend(data))
         return self.broker.peers[self._numbers[name]]
 
     def say(self, name: str, octets: bytes) -> Heard:
-        messages = self._decoders[name].feed(octets)
-        return self._heard(name, self.broker.receive_all(self._numbers[name], messages, self._now))
+        pieces = self._decoders[name].cut(octets)
+        return self._heard(self.broker.receive_all(self._numbers[name], pieces, self._now))
 
     def leave(self, name: str) -> Heard:
-        return self._heard(name, self.broker.disconnect(self._numbers.pop(name), self._now))
+        return self._heard(self.broker.disconnect(self._numbers.pop(name), self._now))
 
-    def _heard(self, first: str, effects: list[object]) -> Heard:
+    def _heard(self, effects: list[Effect]) -> Heard:
         names = {number: name for name, number in self._numbers.items()}
-        octets: defaultdict[str, bytes] = defaultdict(bytes, {first: b""})
         closed = []
         while effects:
             effect = effects.pop(0)
-            if isinstance(effect, Send):
-                for number in effect.to:
-                    octets[names[number]] += encode_one(RESPONSE, effect.message)
-            elif isinstance(effect, Close):
+            if isinstance(effect, Close):
                 closed.append(names[effect.peer])
                 effects += self.broker.disconnect(self._numbers.pop(names[effect.peer]), self._now)
-        heard = {name: self.handles.comparable(data) for name, data in octets.items()}
+        octets, self._octets = self._octets, defaultdict(bytearray)
+        heard = {name: self.handles.comparable(bytes(data)) for name, data in octets.items()}
         for name in closed:
             heard[name] = [*heard.get(name, []), CLOSED]
         return {name: messages for name, messages in heard.items() if messages}

@@ -6,9 +6,10 @@ from random import Random
 from typing import Any
 
 import octets
+from broker_stage import Effect, Heard, Send
 from fuzz_campaign import Case
 
-from abraxas_py.broker import Broker, Close, Effect, Options, Origin, Send, Stop
+from abraxas_py.broker import Broker, Close, Options, Origin, Stop
 from abraxas_py.broker.model import Right
 from abraxas_py.protocol import text
 from abraxas_py.protocol.packets import Packet, Type
@@ -45,10 +46,10 @@ class Lines:
 
     def check(self, case: Case) -> None:
         options = case[0] if isinstance(case[0], dict) else {}
-        broker = Broker(b"H:test", Options(legacy_names=options.get("legacy_names", False)))
+        broker = Heard(b"H:test", Options(legacy_names=options.get("legacy_names", False)))
         rights = Right(options.get("rights", 7))
         for peer in range(1, PEERS + 1):
-            broker.connect(peer, 0.0, Origin("127.0.0.1", rights))
+            broker.connect(peer, origin=Origin("127.0.0.1", rights))
         for event in case:
             if isinstance(event, tuple):
                 peer, number, arguments = event

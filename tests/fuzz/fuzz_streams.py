@@ -13,9 +13,10 @@ from typing import Any
 
 import broker_invariants
 import octets
+from broker_stage import Effect, Heard, Send
 from fuzz_campaign import Case
 
-from abraxas_py.broker import Broker, Close, Effect, Options, Send, Stop
+from abraxas_py.broker import Close, Options, Stop
 from abraxas_py.broker.model import WorkerState
 from abraxas_py.errors import RemoteProtocolError
 from abraxas_py.protocol.packets import SUBMISSIONS, Packet, Sender, Type
@@ -86,7 +87,7 @@ class _Conversation:
 
     def __init__(self, options: dict[str, Any], *, is_together: bool) -> None:
         wakeup = options.get("worker_wakeup")
-        self.broker = Broker(b"H:test", Options(**options | {"worker_wakeup": inf if wakeup is None else wakeup}))
+        self.broker = Heard(b"H:test", Options(**options | {"worker_wakeup": inf if wakeup is None else wakeup}))
         self.is_together = is_together
         self.now = START
         self.peers: dict[int, int] = {}  # number in the case -> number at the broker, never used twice
@@ -114,7 +115,7 @@ class _Conversation:
             self.connected += 1
             self.peers[number] = self.connected
             self.decoders[self.connected] = Decoder(REQUEST)
-            self.broker.connect(self.connected, self.now)
+            self.broker.connect(self.connected)
         return self.peers[number]
 
     def leave(self, number: int) -> None:
@@ -126,11 +127,10 @@ class _Conversation:
             self.take(self.broker.disconnect(peer, self.now))
 
     def hear(self, peer: int, data: bytes) -> None:
-        messages = self.decoders[peer].feed(data)
         if self.is_together:
-            self.take(self.broker.receive_all(peer, messages, self.now))
+            self.take(self.broker.receive_all(peer, self.decoders[peer].cut(data), self.now))
         else:
-            for message in messages:
+            for message in self.decoders[peer].feed(data):
                 self.note(peer, message)
                 effects = self.broker.receive(peer, message, self.now)
                 if isinstance(message, Packet) and message.type in FOREGROUND:

@@ -210,8 +210,8 @@ PREDECESSORS_SERVER = [
         "A1",
         "WORK_FAIL is not heard",
         BROKER,
-        "        job = self.held(peer, packet)\n        if job is not None:\n            self.fail(job, now)",
-        "        self.held(peer, packet)",
+        "        job = self.held(peer, number, body)\n        if job is not None:\n            self.fail(job, now)",
+        "        self.held(peer, number, body)",
         tests="tests/broker/test_work.py",
     ),
     Mutant(
@@ -249,8 +249,8 @@ PREDECESSORS_SERVER = [
         "A7",
         "a running job is deleted when its client leaves",
         STATE,
-        "        if job.state is RUNNING:\n            self._unindex(job)\n            if job.unique:\n"
-        "                self._abandoned[job.unique] = job\n        else:\n            self._forget(job)",
+        "        if job.state is RUNNING:\n            self._unindex(job)\n            if job.key:\n"
+        "                self._abandoned[job.key] = job\n        else:\n            self._forget(job)",
         "        self._forget(job)",
         tests="tests/broker",
     ),
