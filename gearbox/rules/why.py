@@ -55,7 +55,8 @@ def _words(reason: Reason, facts: Facts, around: Surroundings) -> str:
                 return "a member of its pool is a duplicate of a job that has not ended"
             shown = ", ".join(str(id) for id in around.unfinished[:SHOWN])
             more = " and others" if len(around.unfinished) > SHOWN else ""
-            return f"it waits for its pool (before_id): {shown}{more} have not ended"
+            have = "has" if len(around.unfinished) == 1 else "have"
+            return f"it waits for its pool (before_id): {shown}{more} {have} not ended"
         case Reason.DATE:
             assert job.opens_at is not None
             return f"its date is {iso(job.opens_at)}"
@@ -79,9 +80,9 @@ def _active(job: Job, around: Surroundings) -> str:
     attempt = around.attempt
     assert attempt is not None
     if job.status is Status.ALMOST_DONE:
-        return f"has ended on its worker, whose data is awaited{_until(job.lease_at)}"
+        return f"has ended on its worker, whose data is awaited{_when('until', job.lease_at)}"
     if job.status is Status.MISSING:
-        return f"is missing: nobody knows whether attempt {job.epoch} runs; it is given up{_until(job.lease_at)}"
+        return f"is missing: nobody knows whether attempt {job.epoch} runs; it is given up{_when('at', job.lease_at)}"
     if job.method == NOOPWAIT:
         return f"is running: it waits for gearbox\\core::noopgo with the id {job.id}"
     if attempt.started_at is None:
@@ -94,8 +95,8 @@ def _active(job: Job, around: Surroundings) -> str:
     return f"is running: attempt {job.epoch} was started at {iso(attempt.started_at)}{worker}{stops}"
 
 
-def _until(at: float | None) -> str:
-    return "" if at is None else f" at {iso(at)}" if at else ""
+def _when(word: str, at: float | None) -> str:
+    return "" if at is None else f" {word} {iso(at)}"
 
 
 def _ended(job: Job, around: Surroundings) -> str:

@@ -15,7 +15,7 @@ from gearbox.web.forecast import message_of
 
 __all__ = ["FILTERS", "age", "amount", "memory", "pretty", "span"]
 
-JOB = re.compile(r"\bjob (\d+)|(?<=\(before_id\): )(\d+)|(?<=, )(\d+)(?=,| and others| have not ended)")
+JOB = re.compile(r"\bjob (\d+)|(?<=\(before_id\): )(\d+)|(?<=, )(\d+)(?=,| and others| ha(?:s|ve) not ended)")
 PRETTY_LONGEST = 200_000  # characters of JSON that are laid out; more is offered as a file
 SHOWN_LONGEST = 50_000  # characters shown on a page
 YEAR = 365.25 * 86400  # s
