@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import os
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -262,6 +265,30 @@ async def test_metrics_are_what_prometheus_reads(tmp_path: Path, autojump_clock:
             assert family.documentation
             if family.type == "histogram":
                 self_consistent([s for s in family.samples if s.name.endswith("_bucket")])
+
+
+def complaints(promtool: str, text: bytes) -> str:
+    checked = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, check=False)
+    said = (checked.stdout + checked.stderr).decode()
+    assert bool(said) is bool(checked.returncode)
+    return said
+
+
+@pytest.mark.promtool
+async def test_promtool_finds_nothing_wrong(tmp_path: Path, autojump_clock: Clock) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        words = "promtool is missing (Debian: prometheus)"
+        if os.environ.get("CI"):
+            pytest.fail(words)
+        pytest.skip(words)
+    async with site(tmp_path / "db") as it:
+        await it.system.work("a::b", lambda request: 7)
+        await it.system.gearbox.watch(await it.system.gearbox.queue("a::b"))
+        await it.system.gearbox.queue("c::d", after_date=LATER)
+        text = (await it.get("/metrics")).body
+    assert complaints(promtool, text) == ""
+    assert "gearbox_jobs" in complaints(promtool, text.replace(b"# HELP gearbox_jobs ", b"# HELP other_jobs "))
 
 
 def self_consistent(buckets: list[Any]) -> None:

@@ -226,19 +226,7 @@ class Elements(HTMLParser):
         given = {name: value or "" for name, value in attrs}
         if tag == "script" and given.get("src") != "/static/live.js":
             self.found.append(f"a script: {given}")
-        if tag in (
-            "iframe",
-            "object",
-            "embed",
-            "style",
-            "base",
-            "math",
-            "img",
-            "video",
-            "marquee",
-            "template",
-            "body ",
-        ):
+        if tag in FOREIGN:
             self.found.append(tag)
         for name, value in given.items():
             if name.startswith("on") or name == "style" or value.strip().lower().startswith(("javascript:", "data:")):
@@ -270,6 +258,25 @@ async def test_nothing_that_a_job_carries_becomes_markup(tmp_path: Path, autojum
         for name, text in list(zip(names, CORPUS, strict=True))[::20]:
             for page in (f"/jobs?q={quote(text)}", f"/method?name={quote(name)}", f"/{quote(text)}"):
                 await no_markup(it, page)
+
+
+async def test_nothing_that_a_worker_answers_becomes_markup(tmp_path: Path, autojump_clock: Clock) -> None:
+    """Every text of the corpus as a result, an error's message, an attempt's worker, what was done to a search."""
+    async with site(tmp_path / "db") as it:
+        ids = await it.system.gearbox.queue_many([{"name": "gearbox\\core::noopwait"} for _ in CORPUS])
+        for id, text in zip(ids, CORPUS, strict=True):
+            await it.system.gearbox.job_start(id, 1, text)
+            error = {"code": text, "message": text, "data": {text: text}}
+            is_result = id % 2 == 0
+            data = text if is_result else error
+            await it.system.gearbox.job_data(id, data=data, status="complete" if is_result else "errored", attempt=1)
+        for text in CORPUS[::20]:
+            await it.system.call("act", {"action": "cancel", "query": f"arg:{text.split()[0]}", "reason": text})
+        pages = ["/", "/failed", "/audit", "/jobs?q=status:failed", *(f"/jobs/{id}" for id in ids)]
+        for page in pages:
+            await no_markup(it, page)
+        data = await it.get(f"/jobs/{ids[1]}/data")
+        assert data.headers["content-disposition"].startswith("attachment")
 
 
 async def no_markup(it: Site, page: str) -> None:
