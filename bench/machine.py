@@ -27,10 +27,16 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Iterator[int]:
+def running(
+    command: Sequence[str], environment: Mapping[str, str] | None = None, folder: str | None = None
+) -> Iterator[int]:
     """A quiet process, for the time of a block: its id."""
     process = subprocess.Popen(
-        command, env=os.environ | (environment or {}), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command,
+        env=os.environ | (environment or {}),
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
         yield process.pid

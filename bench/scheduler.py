@@ -19,14 +19,17 @@ import trio
 from abraxas_py import open_admin
 from bench.figures import Bench, Effort, Metric, Sample
 from bench.machine import cpu_seconds
+from bench.peers import peers
 from bench.restart import start
 from gearbox.client import Gearbox, open_gearbox
 
 __all__ = ["BENCHES"]
 
+OURS = "gearbox (SQLite)"
 JOBS = 5_000
 SINGLE = 200  # jobs one at a time
 CALLERS = 64
+BATCH = 64  # calls in one Gearman job, by those who make batches themselves
 METHOD = "bench::nothing"
 WORKER = f"""
 import sys
@@ -90,18 +93,19 @@ async def wait_for_worker(address: str) -> None:
                 await trio.sleep(0.05)
 
 
-def bare(gate: str, effort: Effort) -> Sample:
+def bare(gate: str, batch: int, effort: Effort) -> Sample:
     """The same by a caller and a worker that cost nothing (`gearbox_load`), and what the core's process pays a job."""
     with tempfile.TemporaryDirectory() as folder:
         core, address = start(Path(folder) / "gearbox.db")
         load = [sys.executable, "-m", "bench.gearbox_load"]
         host, _, port = address.rpartition(":")
-        worker = subprocess.Popen([*load, "work", host, port, "256", gate])
+        worker = subprocess.Popen([*load, "work", host, port, "256", gate, str(batch)])
         try:
             trio.run(wait_for_worker, address)
             jobs = effort.count(JOBS)
             before, began = cpu_seconds(core.pid), time.perf_counter()
-            said = subprocess.run([*load, "queue", host, port, str(jobs), "256"], capture_output=True, text=True)
+            caller = [*load, "queue", host, port, str(jobs), "256", str(batch)]
+            said = subprocess.run(caller, capture_output=True, text=True)
             if said.returncode:
                 raise RuntimeError(said.stderr)
             trio.run(wait_for_end, address, jobs)
@@ -133,9 +137,12 @@ BENCHES = [
             Metric("cpu", "µs of the core a job", more_is_better=False),
         ),
         lambda: {
-            "gearbox (SQLite)": durable,
-            "the same, bare caller and worker": partial(bare, "gate"),
-            "the same, worker without leave": partial(bare, "none"),
+            OURS: durable,
+            "the same, bare caller and worker": partial(bare, "gate", 1),
+            "the same, calls in batches": partial(bare, "gate", BATCH),
+            "the same, worker without leave": partial(bare, "none", 1),
+            **peers(),
         },
+        reference=OURS,
     )
 ]
