@@ -25,6 +25,7 @@ __all__ = ["check_end", "settle_down"]
 
 PATIENCE = 600.0  # s without faults in which everything must come to its end
 STABLE = 65.0  # s after the last fault: keepalive, and every pause between tries, are over
+LOST = frozenset({Outcome.MISSING, Outcome.RELEASED, Outcome.WORKER_FAILED, Outcome.REFUSED})
 PROBE = 1.0  # s that a job of no length may take then (L1, L5)
 
 
@@ -202,22 +203,28 @@ def _check_failure(world: World, job: Job) -> None:
 
 def _check_plan(world: World, job: Job) -> None:
     """Without faults nothing is lost, and each job ends as its deeds say."""
+    is_planned = job.method in (*METHODS, RAW)
     attempts = world.audit.seen[job.id].attempts
     for attempt in attempts:
-        if attempt.outcome in (Outcome.MISSING, Outcome.RELEASED, Outcome.WORKER_FAILED, Outcome.REFUSED):
+        if attempt.outcome in LOST and not (is_planned and _planned_end(job, attempt.epoch) is attempt.outcome):
             world.violate("calm", f"{job.id}.{attempt.epoch} ended as {attempt.outcome.value} without a fault")
     ends = [attempt.outcome for attempt in attempts]
-    if job.method not in (*METHODS, RAW) or job.timeout is not None or Outcome.CANCELLED in ends or not ends:
+    if not is_planned or job.timeout is not None or Outcome.CANCELLED in ends or not ends:
         return
     for epoch, outcome in enumerate(ends, 1):
-        deed, _ = deed_of(json_of(job.arguments), epoch)
-        is_nonsense = deed == "nonsense" and job.method == RAW
-        wanted = Outcome.ERRORED if deed == "fail" or is_nonsense else Outcome.COMPLETE
-        if outcome is not wanted:
-            world.violate("calm", f"{job.id}.{epoch} ended as {outcome}, its deed was {deed}")
+        if outcome is not _planned_end(job, epoch):
+            world.violate("calm", f"{job.id}.{epoch} ended as {outcome}")
     is_retried = ends[-1] is Outcome.ERRORED and job.retries < job.max_retries and job.status is Status.ERRORED
     if is_retried and "Dependency" not in str(job.result_data):
         world.violate("calm", f"{job.id} gave up after {job.retries} of {job.max_retries} retries")
+
+
+def _planned_end(job: Job, epoch: int) -> Outcome:
+    """What becomes of an attempt at which nothing goes wrong."""
+    deed, _ = deed_of(json_of(job.arguments), epoch)
+    if deed == "fail" or (deed == "nonsense" and job.method == RAW):
+        return Outcome.ERRORED
+    return Outcome.MISSING if deed == "mute" and job.method == RAW else Outcome.COMPLETE
 
 
 def _check_graph(world: World) -> None:

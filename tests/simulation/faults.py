@@ -76,6 +76,11 @@ class Faults:
         for connection in self._network.between(*args["ends"]):
             connection.reset()
 
+    async def _sever(self, args: dict[str, Any]) -> None:
+        """As by a firewall: what stood is broken, and nothing comes through until it is healed."""
+        await self._reset(args)
+        await self._cut(args)
+
     async def _half_close(self, args: dict[str, Any]) -> None:
         one, other = args["ends"]
         for connection in self._network.between(one, other):

@@ -25,6 +25,7 @@ CLIENTS = ("client1", "client2")
 
 FAR = 40 * 86400.0  # s: beyond what a timer of 31 bits of milliseconds can hold; cancelled when a run ends
 AIMED = 0.5  # of the faults wait for an event of the system
+LONG = 0.15  # of the seeds go on until what was cut off for minutes has come back
 CALM = 0.12  # of the seeds have no fault: there every job must end exactly as its plan says
 
 
@@ -62,7 +63,7 @@ class Plan:
 def plan_of(seed: int) -> Plan:
     """The run of a seed."""
     chance = random.Random(seed)
-    until = chance.uniform(15, 90)
+    until = chance.uniform(90, 200) if chance.random() < LONG else chance.uniform(15, 90)
     cores = chance.choice([1, 1, 1, 2, 3])
     author = _Author(chance, until, Place(cores, is_embedded=cores == 1 and chance.random() < 0.7))
     for _ in range(chance.randint(15, 40)):
@@ -160,7 +161,7 @@ class _Author:
     def deed(self) -> list[Any]:
         """What a worker does at one attempt."""
         chance = self.chance
-        kind = chance.choice(["ok", "ok", "ok", "ok", "fail", "big", "progress", "nonsense"])
+        kind = chance.choice(["ok", "ok", "ok", "ok", "fail", "big", "progress", "nonsense", "mute"])
         return [kind, chance.choice([0.0, 0.01, 0.3, 0.3, 2.0, 2.0, 12.0, 35.0])]
 
     def operate(self) -> None:
@@ -193,7 +194,11 @@ OPERATIONS: dict[str, Any] = {
         "missed": chance.choice(["skip", "once", "all"]),
         "do": [["ok", chance.choice([0.1, 3.0])]],
     },
-    "many": lambda chance, n: {"size": chance.randint(2, 4), "shape": chance.choice(["chain", "pool"])},
+    "many": lambda chance, n: {
+        "size": chance.randint(2, 4),
+        "shape": chance.choice(["chain", "pool"]),
+        "failures": chance.choice([0, 0, 1, 2]),
+    },
     "release": lambda chance, n: {"meta": NOOPGO, "job": n},
 }
 
@@ -225,6 +230,10 @@ def _way(chance: random.Random, place: Place) -> dict[str, Any]:
     return {"ends": ends, "seconds": _seconds(chance, 90.0)}
 
 
+def _wall(chance: random.Random, place: Place) -> dict[str, Any]:
+    return _way(chance, place) | {"seconds": round(chance.choice([3.0, 30.0, 150.0]) * chance.random(), 3)}
+
+
 def _store(chance: random.Random, place: Place) -> dict[str, Any]:
     return {"after": chance.randint(0, 60)}
 
@@ -242,6 +251,7 @@ FAULTS: dict[str, Any] = {
     "cut": _way,
     "cut_one_way": _way,
     "reset": _way,
+    "sever": _wall,
     "half_close": _way,
     "slow_network": lambda chance, _: {"lag": chance.choice([0.05, 0.5, 3.0]), "seconds": _seconds(chance, 30.0)},
     "store_busy": lambda chance, _: _store(chance, _) | {"seconds": _seconds(chance, 2.0)},

@@ -117,6 +117,9 @@ class Workload:
         jobs: list[Any] = []
         for place in range(args["size"]):
             job: dict[str, Any] = {"name": METHODS[place % 2], "args": {"do": [["ok", 0.1]]}, "ref": f"job {place}"}
+            if place == 0 and args["failures"]:
+                job["args"]["do"] = [*[["fail", 0.1]] * args["failures"], ["ok", 0.1]]
+                job |= {"max_retries": 1, "retry_delay": 0.5}
             if place:
                 job[link] = f"job {place - 1 if args['shape'] == 'chain' else 0}"
             jobs.append(job)
