@@ -39,6 +39,7 @@ from gearbox.errors import (
 )
 from gearbox.gearman import Failed, Gearman, Lost, Presence
 from gearbox.job import TERMINAL, Action, Ended, Event, Fire, Job, Recheck, Release, Start, Status, Tell, Unsent
+from gearbox.rules.jumps import Jumps
 from gearbox.steps import controls, cores, life, orphans, pruning, recurring
 from gearbox.steps.orphans import Adopted, Orphan
 from gearbox.steps.pruning import Retention
@@ -58,7 +59,7 @@ RESTART_GRACE = 60.0  # s in which workers may come back with results after the 
 LOST_GRACE = 15.0  # s the same, after a worker's lost connection: its longest pause between tries is 11.5 s
 ORPHAN_SWEEP = 2.0  # s between questions about attempts that no connection of ours watches, while there are any
 SILENT_GRACE = 15.0  # s after which the server of such an attempt counts as gone, if it cannot be reached
-READY_SWEEP = 1.0  # s between looks at ready jobs while workers are coming back
+READY_SWEEP = 1.0  # s between looks at ready jobs while workers are coming back, or are given time to stop
 FULL_SWEEP = 60.0  # s between looks at everything that waits; finds nothing unless something went wrong
 STRANDED_SWEEP = 10.0  # s between looks for running jobs whose last worker has gone
 WATCHER_SWEEP = 0.8  # s between looks for watchers that have gone, so that none stays longer than a second
@@ -128,6 +129,7 @@ class Core:
         self.vitals = Vitals()
         self._wake = trio.Event()
         self._since = clock()
+        self._jumps = Jumps()  # of that clock
         self._next_at = -inf  # of the store; unknown until the first batch
         self._failing_since: float | None = None  # the moment of the first batch that was not stored
         self._is_stopping = False
@@ -322,8 +324,9 @@ class Core:
 
     async def _run(self, batch: Sequence[_Work]) -> Batch:
         workers = await self._gearman.workers()
-        self._moment_at = self._clock()
-        moment = Moment(self._moment_at, self.instance, self._since, workers, random.random(), self._gearman.servers)
+        now = self._moment_at = self._clock()
+        jumped = self._jumps.look(now, trio.current_time())
+        moment = Moment(now, self.instance, self._since, workers, random.random(), self._gearman.servers, jumped)
         steps = [work.step for work in batch]
         if self._guard is None:
             return await self._commit(steps, moment)
@@ -474,7 +477,7 @@ class Core:
         last_since = -inf
         while True:
             is_returning = self._clock() < self._since + life.RETURN_GRACE + READY_SWEEP
-            if is_returning or self._since != last_since:
+            if is_returning or self._jumps.is_fresh(trio.current_time() - 2 * READY_SWEEP) or self._since != last_since:
                 last_since = self._since
                 await self._walk(partial(life.sweep, (Status.READY,)))
             now = trio.current_time()
@@ -553,10 +556,7 @@ class Core:
         return True
 
     async def _forget_lost_watchers(self) -> None:
-        """Calls that nobody waits for any more: end them, for Gearman keeps them as running jobs until then.
-
-        One question a sweep, whatever the number of watchers.
-        """
+        """End the calls that nobody waits for any more: Gearman keeps them as running jobs. One question for all."""
         if not self._watchers:
             return
         abandoned = await self._gearman.abandoned()

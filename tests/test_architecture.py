@@ -158,6 +158,7 @@ GEARBOX = {
     "rules/inputs": (PURE, {"rules.answers", "job"}),
     "rules/why": (PURE, {"rules.answers", "rules.attempts", "job", "store.rows", "attrs"}),
     "rules/leases": (PURE, {"store"}),
+    "rules/jumps": (PURE, {"rules.attempts"}),
     "rules/bundle": (PURE, {"errors", "job", "attrs"}),
     "rules/query": (PURE, {"errors", "job", "attrs"}),
     "rules/recurrence": (PURE, {"attrs", "cronsim"}),
@@ -209,7 +210,7 @@ GEARBOX = {
     "gearman": ("", {"errors", "job", "rpc", "trace", "abraxas_py", "attrs", "structlog", "trio"}),
     "cores": ("", {"core", "errors", "rules.leases", "steps", "store", "structlog", "trio"}),
     "vitals": ("", {"store", "attrs", "trio"}),
-    "core": ("", {"errors", "gearman", "job", "steps", "store", "vitals", "attrs", "structlog", "trio"}),
+    "core": ("", {"errors", "gearman", "job", "rules.jumps", "steps", "store", "vitals", "attrs", "structlog", "trio"}),
     "methods/params": (PURE, {"errors", "job", "rules.recurrence", "rpc", "steps", "attrs", "cattrs"}),
     "methods/objects": (
         PURE,

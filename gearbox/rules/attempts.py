@@ -35,7 +35,7 @@ from gearbox.job import (
 )
 from gearbox.rules.answers import error_text
 
-__all__ = ["LEASE", "MISSING_GRACE", "NOOPWAIT", "adopt", "alive", "begin", "delay_of", "failed", "settle"]
+__all__ = ["LEASE", "MISSING_GRACE", "NOOPWAIT", "STOPPED", "adopt", "alive", "begin", "delay_of", "failed", "settle"]
 
 NOOPWAIT = "gearbox\\core::noopwait"
 

@@ -279,7 +279,7 @@ def facts_of(tx: Tx, moment: Moment, facts: Facts) -> Facts:
     """What the rows of a job say, completed by what is known of its method."""
     job = facts.job
     workers, is_returning = workers_of(tx, moment, job)
-    known: dict[str, Any] = {"workers": workers, "is_returning": is_returning}
+    known: dict[str, Any] = {"workers": workers, "is_returning": is_returning, "has_jumped": moment.has_jumped}
     control = tx.control(job.method)
     if control is not None:
         known["control"] = control

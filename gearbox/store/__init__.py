@@ -61,6 +61,7 @@ class Moment:
     workers: Mapping[str, int] | None  # method -> workers; None while Gearman cannot be asked
     chance: float = 0.5  # drawn at random, from 0 to 1; each job makes its own of it
     servers: Mapping[str, Sequence[str]] = attrs.field(factory=dict)  # method -> where its workers are; see `Gearman`
+    has_jumped: bool = False  # forward, a moment ago: a span of time that seems over may not be
 
     def server_for(self, method: str, turn: int) -> str | None:
         """Which Gearman server gets an attempt; None where there is no choice.

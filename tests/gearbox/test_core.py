@@ -7,6 +7,7 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 import trio
@@ -86,6 +87,30 @@ async def test_retries_wait_their_delay_and_keep_count(tmp_path: Path, autojump_
         assert [round(late - early) for early, late in pairwise(tries)] == [7, 7]
         (row,) = await it.gearbox.status([id])
         assert row["retries"] == {"n": 2, "max": 5, "delay": 7}
+
+
+async def test_a_clock_that_is_set_forward_opens_dates_and_leaves_the_worker_of_a_lost_try_its_time_to_stop(
+    tmp_path: Path, autojump_clock: Clock
+) -> None:
+    async with system(tmp_path / "db") as it:
+        tries: list[tuple[str, float]] = []
+
+        def handle(request: dict[str, Any]) -> Any:
+            tries.append((request["params"], trio.current_time()))
+            return ValueError("again") if tries == [("again", ANY)] else "done"
+
+        await it.work("a::b", handle)
+        again = await it.gearbox.queue("a::b", "again", max_retries=1, retry_delay=600)
+        dated = await it.gearbox.queue("a::b", "dated", after_date=(START + 1800) * 1000)
+        await trio.sleep(2)
+        it.core._clock = lambda: START + 3600 + trio.current_time()
+        set_at = trio.current_time()
+        assert await it.gearbox.watch(dated) == "done"
+        assert "the clock was set forward" in await it.call("why", {"id": again})
+        assert await it.gearbox.watch(again) == "done"
+        assert [name for name, _ in tries] == ["again", "dated", "again"]
+        assert tries[1][1] < set_at + 30.1  # a core looks at its clock at least every 30 s
+        assert 55 <= tries[2][1] - tries[1][1] < 57
 
 
 async def test_after_date_is_kept_to_the_moment(tmp_path: Path, autojump_clock: Clock) -> None:

@@ -323,6 +323,14 @@ OWN = [
         '"timed out", now, chance)',
     ),
     Mutant(
+        "hasty clock",
+        "nor after a clock that was set forward",
+        RULES,
+        "    if facts.has_jumped and job.epoch:",
+        "    if False:",
+        tests="tests/gearbox/test_core.py",
+    ),
+    Mutant(
         "short grace",
         "workers have no time to come back after a restart",
         CORE,
