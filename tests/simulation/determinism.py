@@ -49,7 +49,8 @@ def run(main: Callable[[], Awaitable[T]], seed: int) -> T:
 
     async def timeless() -> T:
         runner = _trio.GLOBAL_RUN_CONTEXT.runner
-        watched, runner.io_manager = runner.io_manager, _Descriptors(runner.io_manager, time)
+        watched = runner.io_manager
+        runner.io_manager = _Descriptors(watched, runner.entry_queue, time)
         try:
             return await main()
         finally:
@@ -91,17 +92,21 @@ class _Time(trio.abc.Clock):
 
 
 class _Descriptors:
-    """What trio waits for while nobody has anything to do: descriptors, of which none is ever ready here."""
+    """What trio waits for while nobody has anything to do: descriptors.
 
-    def __init__(self, watched: Any, time: _Time) -> None:
+    None is ever ready here but trio's own, by which it tells itself of calls that `run_sync_soon` was given.
+    """
+
+    def __init__(self, watched: Any, calls: Any, time: _Time) -> None:
         self._watched = watched
+        self._calls = calls
         self._time = time
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._watched, name)
 
-    def get_events(self, timeout: float) -> tuple[()]:
+    def get_events(self, timeout: float) -> Any:
+        if self._calls.size():
+            return self._watched.get_events(0.0)
         self._time.now += timeout
         return ()
-
-    def process_events(self, events: tuple[()]) -> None: ...
