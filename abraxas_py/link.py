@@ -65,10 +65,6 @@ class Link(ABC):
         """Have a message sent by the next flush, unless its peer has left too much unread: the broker's way out."""
         if (self.is_closing or self.outbox_bytes > self._outboxes.soft_bytes) and self._outboxes.is_full(self):
             return
-        self.lay(data)
-
-    def lay(self, data: bytes) -> None:
-        """Have bytes sent by the next flush."""
         if not self.is_touched:  # as `touch` does, but this is done for each message
             self.is_touched = True
             self._outboxes.touched.append(self)
@@ -194,14 +190,15 @@ class TlsLink(SocketLink):
         self._encrypted()
         return bytes(plain)
 
-    def lay(self, data: bytes) -> None:
-        self._tls.write(data)
-        self._encrypted()
+    def put(self, data: bytes) -> None:
+        if not (self.is_closing and self._outboxes.is_full(self)):
+            self._tls.write(data)
+            self._encrypted()
 
     def _encrypted(self) -> None:
         """Lay into the outbox what OpenSSL has made."""
         if data := self._outgoing.read():
-            super().lay(data)
+            super().put(data)
 
 
 class AttachedLink(Link):

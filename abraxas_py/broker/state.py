@@ -59,7 +59,7 @@ from abraxas_py.broker.model import (
 )
 from abraxas_py.broker.policy import Policy
 from abraxas_py.broker.schedule import Schedule, next_due
-from abraxas_py.broker.waking import Waking, demand
+from abraxas_py.broker.waking import Waking, refuse
 from abraxas_py.errors import RemoteProtocolError
 from abraxas_py.protocol.packets import (
     MAX_HANDLE_BYTES,
@@ -164,7 +164,8 @@ class State(Waking):
         schedule: Schedule | None = None,
     ) -> None:
         """Join the job of this unique or make a new one; answer JOB_CREATED. B12: validate, persist, answer, wake."""
-        demand(peer.may_submit)
+        if not peer.may_submit:
+            refuse()
         if len(unique) > MAX_UNIQUE_BYTES:
             raise RemoteProtocolError("ARGUMENT_TOO_LARGE", "Unique value too large")
         if unique and peer.is_streaming and not is_background:
@@ -245,7 +246,7 @@ class State(Waking):
 
         O(functions for which anything waits), or O(abilities) where these are fewer.
         """
-        functions = self._waiting_for(peer)
+        functions = self._waiting_for(peer) if len(peer.abilities) > 1 else peer.abilities
         for level in (0, 1, 2):  # "priority is applied globally across registered functions"
             for function in functions:
                 if function.queues[level].live:
@@ -313,7 +314,10 @@ class State(Waking):
         """Tell clients of the end of a run; of a kept job, when that is durable."""
         number = self._removing.get(job.handle, 0) if self._removing else 0
         for client in clients:
-            self.send_after(number, self.peers[client], news)
+            if number:
+                self._backlog.hold(self.peers[client], number, news)
+            else:
+                self.peers[client].send(news)
 
     def _time_out(self, job: Job, now: float) -> None:
         assert job.worker is not None

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from math import inf
+from typing import NoReturn
 
 from abraxas_py.broker.asking import Asking
 from abraxas_py.broker.effects import Effect
@@ -20,7 +21,7 @@ from abraxas_py.errors import RemoteProtocolError
 from abraxas_py.protocol.packets import MAX_FUNCTION_BYTES, Type
 from abraxas_py.protocol.wire import response
 
-__all__ = ["Waking", "demand"]
+__all__ = ["Waking", "refuse"]
 
 _FORBIDDEN_IN_NAMES = re.compile(rb"[\x00-\x20\x7f]")
 _NUL = re.compile(rb"\x00")
@@ -75,7 +76,8 @@ class Waking(Asking):
 
         Raises RemoteProtocolError where it may not.
         """
-        demand(peer.may_work)
+        if not peer.may_work:
+            refuse()
         if function.name.startswith(self.options.reserved) and not peer.origin.is_own:
             raise RemoteProtocolError("NOT_ALLOWED", "This function is the server's own")
         if function not in peer.abilities:
@@ -166,7 +168,6 @@ class Waking(Asking):
         return effects
 
 
-def demand(is_allowed: bool) -> None:
-    """Raises RemoteProtocolError where a connection may not do what it asks for."""
-    if not is_allowed:
-        raise RemoteProtocolError("NOT_ALLOWED", "This is not taken from this connection")
+def refuse() -> NoReturn:
+    """Raises RemoteProtocolError: the connection may not do what it asks for."""
+    raise RemoteProtocolError("NOT_ALLOWED", "This is not taken from this connection")
