@@ -5,6 +5,7 @@ Needs Chromium, and what the tests need.
 
 from __future__ import annotations
 
+import random
 import sys
 import tempfile
 import time
@@ -14,24 +15,38 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests" / "web"))
 
 from chromium_stage import Browser  # noqa: E402
-from shop_stage import shop  # noqa: E402
+from shop_stage import FILE, Shop, shop  # noqa: E402
 
-PICTURES = (
-    ("overview", "/", 1280, 860, False),
-    ("overview-dark", "/", 1280, 860, True),
-    ("job", "/jobs/{failed}", 1280, 1000, False),
-    ("pool", "/pools/{sum}", 1440, 860, False),
-    ("method", "/method?name=report::count", 1280, 860, False),
-    ("jobs-narrow", "/jobs", 400, 860, False),
+PICTURES = (  # name, page, width, height, whether it is dark
+    ("overview", "/", 1200, 800, False),
+    ("overview-dark", "/", 1200, 800, True),
+    ("job", "/jobs/{failed}", 1200, 1020, False),
+    ("pool", "/pools/{sum}", 1280, 900, False),
+    ("method-dark", "/method?name=report::count", 1200, 800, True),
+    ("jobs-narrow", "/jobs?q=status:failed", 400, 700, False),
 )
+CHARTED = 60  # s of jobs for the charts
+
+
+def keep_busy(it: Shop) -> None:
+    """Some jobs a second, now more and now less, a few of which fail."""
+    chance = random.Random(7)
+    until = time.monotonic() + CHARTED
+    while time.monotonic() < until:
+        jobs = [{"name": "report::count", "args": [FILE]}] * chance.randint(2, 20)
+        if chance.random() < 0.15:
+            jobs.append({"name": "report::broken", "args": ["paper"]})
+        it.call("queue_many", jobs=jobs)
+        time.sleep(0.7)
 
 
 def main(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as home, shop(Path(home)) as it:
+        it.fill()
+        keep_busy(it)
         browser = Browser(Path(home) / "profile")
         try:
-            time.sleep(20)  # for the charts to have something to show
             for name, page, width, height, is_dark in PICTURES:
                 with browser.tab(width, height, is_dark=is_dark) as tab:
                     tab.open(it.url + page.format(**it.jobs))

@@ -87,6 +87,11 @@ class Shop:
             self.start("g-worker", *worker, GEARMAN_SERVER=self.address)
         trio.run(self._fill)
 
+    def fill_with_oddities(self) -> None:
+        """The same, and names and reasons of all lengths."""
+        self.fill()
+        trio.run(self._oddities)
+
     def close(self) -> None:
         for process in self.processes[1:]:  # workers, which would wait for what they run
             process.kill()
@@ -129,11 +134,6 @@ class Shop:
             jobs["nobody"] = await gearbox.queue("nobody::here", ["x"])
             jobs["later"] = await gearbox.queue("report::count", ["later"], after_date=LATER, dedupe="once")
             jobs["running"] = await gearbox.queue("report::slow")
-            jobs["long"] = await gearbox.queue(
-                LONG, ["x" * 400, {"y" * 80: [WORDS]}], after_date=LATER, dedupe="d" * 200
-            )
-            await gearbox.cancel(jobs["long"], WORDS)
-            await gearbox.call("gearbox\\core::pause", {"method": "shelf::empty", "reason": WORDS})
             await gearbox.schedule("nightly", "0 3 * * *", "report::count", timezone="Europe/Berlin")
             await gearbox.schedule("often", "*/7 * * * *", "report::count", [FILE])
             await self._pool(gearbox)
@@ -142,6 +142,16 @@ class Shop:
                     await gearbox.watch(jobs[name])
                 except RpcError:
                     assert name != "done"
+
+    async def _oddities(self) -> None:
+        """What is longer than anybody would make it."""
+        jobs = self.jobs
+        async with open_gearbox([self.address]) as gearbox:
+            jobs["long"] = await gearbox.queue(
+                LONG, ["x" * 400, {"y" * 80: [WORDS]}], after_date=LATER, dedupe="d" * 200
+            )
+            await gearbox.cancel(jobs["long"], WORDS)
+            await gearbox.call("gearbox\\core::pause", {"method": "shelf::empty", "reason": WORDS})
 
     async def _pool(self, gearbox: Gearbox) -> None:
         """A pool of hundreds before one job, with one more after it."""
@@ -166,13 +176,11 @@ async def _offered(gearbox: Gearbox) -> set[str]:
 
 
 @contextmanager
-def shop(folder: Path, *, is_empty: bool = False, tokens: str = "") -> Iterator[Shop]:
-    """Open for the block."""
+def shop(folder: Path, *, tokens: str = "") -> Iterator[Shop]:
+    """Open for the block, and empty."""
     one = Shop(folder, tokens=tokens)
     try:
         one.open()
-        if not is_empty:
-            one.fill()
         yield one
     finally:
         one.close()

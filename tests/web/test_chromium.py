@@ -61,6 +61,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def it(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     with shop(tmp_path_factory.mktemp("shop")) as one:
+        one.fill_with_oddities()
         yield one
 
 
@@ -120,7 +121,7 @@ def test_every_page_in_both_themes(browser: Browser, it: Shop, axe: str, is_dark
 
 
 def test_pages_with_nothing_on_them(browser: Browser, axe: str, tmp_path: Path) -> None:
-    with shop(tmp_path, is_empty=True) as it, browser.tab(NARROW, 800, is_dark=True) as tab:
+    with shop(tmp_path) as it, browser.tab(NARROW, 800, is_dark=True) as tab:
         faults = {}
         for page in EMPTY:
             tab.open(it.url + page)
@@ -254,7 +255,7 @@ def act(tab: Tab, action: str, priority: str = "normal") -> str:
 @pytest.mark.parametrize("has_scripts", [True, False], ids=["scripts", "no-scripts"])
 def test_who_has_a_token_comes_in_and_goes(browser: Browser, axe: str, tmp_path: Path, has_scripts: bool) -> None:
     tokens = "ada:correct-horse-battery,bob:staple-staple-staple:read"
-    with shop(tmp_path, is_empty=True, tokens=tokens) as it, browser.tab(has_scripts=has_scripts) as tab:
+    with shop(tmp_path, tokens=tokens) as it, browser.tab(has_scripts=has_scripts) as tab:
         id: int = it.call("queue", name="report::count", after_date=LATER)
         for secret, may_act in (("correct-horse-battery", True), ("staple-staple-staple", False)):
             tab.open(f"{it.url}/jobs/{id}")
