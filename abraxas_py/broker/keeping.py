@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from abraxas_py.broker import schedule
 from abraxas_py.broker.effects import Effect, Load, Record
-from abraxas_py.broker.model import ENDED, STORING, Function, Job
+from abraxas_py.broker.model import ENDED, STORING, Job
 from abraxas_py.broker.state import State, coalescing_key
 from abraxas_py.protocol.packets import Priority, Type
 from abraxas_py.protocol.wire import response
@@ -36,33 +36,31 @@ class Keeping(State):
 
     def restore(self, records: Iterable[Record], now: float) -> list[Effect]:
         """Take back jobs that the journal kept; of those with the unique `-` the payload must be there."""
-        for record in records:
-            if record.handle not in self.jobs and record.handle not in self.dead:
-                function = self.functions.get(record.function) or self._add_function(record.function)
-                self._restore(record, function, now)
+        jobs, dead, functions = self.jobs, self.dead, self.functions
+        for row, handle, name, unique, priority, due_at, retries, is_dead, recurrence, reducer, data in records:
+            if handle in jobs or handle in dead:
+                continue
+            function = functions.get(name) or self._add_function(name)
+            job = Job(handle, function, unique, data or b"", _PRIORITIES[priority], True)
+            job.row = row
+            job.retries = retries
+            job.reducer = reducer
+            if recurrence:
+                job.schedule = schedule.parse(recurrence.split(b" "))
+            if unique == b"-":
+                job.key = coalescing_key(unique, data or b"")
+            if data is None:
+                job.data = None
+                self._on_disk += 1
+            else:
+                self._payload_bytes += len(data)
+                self._spare(job)
+            if is_dead:
+                dead[handle] = job
+            else:
+                self._index(job)
+                self._begin(job, due_at, now)
         return self._settle(now)
-
-    def _restore(self, record: Record, function: Function, now: float) -> None:
-        data = record.data
-        job = Job(record.handle, function, record.unique, data or b"", _PRIORITIES[record.priority], True)
-        job.row = record.row
-        job.retries = record.retries
-        job.reducer = record.reducer
-        if record.schedule:
-            job.schedule = schedule.parse(record.schedule.split(b" "))
-        if job.unique == b"-":
-            job.key = coalescing_key(job.unique, data or b"")
-        if data is None:
-            job.data = None
-            self._on_disk += 1
-        else:
-            self._payload_bytes += len(data)
-            self._spare(job)
-        if record.is_dead:
-            self.dead[job.handle] = job
-        else:
-            self._index(job)
-            self._begin(job, record.due_at, now)
 
     def _index(self, job: Job) -> None:
         """Make a job known (again)."""

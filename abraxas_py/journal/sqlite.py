@@ -64,6 +64,8 @@ PIECE = 20_000  # rows that are restored at a time
 LOAD_BYTES = 8 * 1024 * 1024  # payloads that are read at a time
 CACHE_KIB = 16 * 1024
 
+_new = tuple.__new__  # see `broker.state`
+
 
 class SqliteJournal:
     """`Journal` in the file `path`."""
@@ -116,7 +118,7 @@ class SqliteJournal:
         try:
             cursor = self._db.execute(RECORDS)
             while rows := cursor.fetchmany(PIECE):
-                yield [Record._make(row) for row in rows]
+                yield [_new(Record, row) for row in rows]
         except sqlite3.Error as error:
             raise JournalError(_unusable(self._path, error)) from error
 
