@@ -82,9 +82,8 @@ def _read_mysql(url: str, table: str) -> Iterator[Left]:
             user=unquote(parts.username or ""),
             password=unquote(parts.password or os.environ.get("MYSQL_PASSWORD", "")),
             database=parts.path.strip("/"),
-            charset="utf8mb4",
+            charset="utf8mb4",  # as gearmand's own connection, so that names come as it would read them
             use_unicode=False,
-            init_command="SET NAMES binary",  # names as they were written, whatever the table takes them for
         )
         with connection, connection.cursor(SSCursor) as cursor:
             cursor.execute(f"SELECT {_COLUMNS} FROM {table}")

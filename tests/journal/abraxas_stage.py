@@ -74,7 +74,8 @@ def flags_of(queue: Path | MysqlPlace) -> list[str]:
     """What `abraxas` is told of its queue: a file, or a table."""
     if isinstance(queue, Path):
         return ["-q", "sqlite", f"--queue-db={queue}"]
-    return ["-q", "mysql", f"--mysql-host={queue.host}", f"--mysql-user={queue.user}", f"--mysql-db={queue.database}"]
+    where = [f"--mysql-host={queue.host}", f"--mysql-port={queue.port}", f"--mysql-db={queue.database}"]
+    return ["-q", "mysql", *where, f"--mysql-user={queue.user}", f"--mysql-password={queue.password}"]
 
 
 @contextmanager
