@@ -6,15 +6,18 @@ sqlite plugin's: one transaction and one sync for each job.
 
 from __future__ import annotations
 
+import os
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from functools import partial
+from pathlib import Path
 
 from abraxas_py.broker import Record, Store
 from abraxas_py.journal.sqlite import SqliteJournal
 from bench.broker import COSTS, DRAINED, LARGE, LATENCIES, QUEUED, RATE, systems, under
 from bench.brokers import OURS, REFERENCE, Broker
+from bench.cores import mariadb
 from bench.figures import Bench, Effort, Metric, Run, Sample
 from bench.load import Load, drive
 from bench.machine import resident_mib
@@ -36,6 +39,23 @@ def submit(broker: Broker, effort: Effort) -> Sample:
     """Requests for a while."""
     with tempfile.TemporaryDirectory() as folder, broker.serving(*queue(broker, folder)) as serving:
         return under(Load("bg", 4, 32, seconds=effort.seconds), serving)
+
+
+def submit_to_mariadb(broker: Broker, effort: Effort) -> Sample:
+    """The same with the queue in a table of a server on this machine."""
+    with tempfile.TemporaryDirectory(prefix="bench") as folder, mariadb(Path(folder)) as (_, where):
+        flags = [f"--mysql-host={where['MYSQL_HOSTNAME']}", f"--mysql-port={where['MYSQL_PORT']}"]
+        flags += [f"--mysql-user={where['MYSQL_USER']}", f"--mysql-password={where['MYSQL_PASSWORD']}"]
+        with broker.serving("-q", "mysql", *flags, f"--mysql-db={where['MYSQL_DATABASE']}") as serving:
+            return under(Load("bg", 4, 32, seconds=effort.seconds), serving)
+
+
+def submissions() -> Mapping[str, Run]:
+    """In a file; ours, where MariaDB is here, in a table, too. (gearmand's MySQL queue answers QUEUE_ERROR to this.)"""
+    runs = dict(systems(submit, only=LARGE))
+    if shutil.which("mariadbd", path=f"/usr/sbin:{os.environ['PATH']}"):
+        runs |= {f"{name}, MariaDB": run for name, run in systems(submit_to_mariadb, only=(OURS,)).items()}
+    return runs
 
 
 def restart(broker: Broker, effort: Effort) -> Sample:
@@ -74,9 +94,9 @@ def ours() -> Mapping[str, Run]:
 BENCHES = [
     Bench(
         "durable",
-        "SUBMIT_JOB_BG until JOB_CREATED with the queue on disk, 4 connections x 32 under way",
+        "SUBMIT_JOB_BG until JOB_CREATED with the queue on disk (or in MariaDB), 4 connections x 32 under way",
         (RATE, *LATENCIES, *COSTS),
-        partial(systems, submit, only=LARGE),
+        submissions,
         REFERENCE,
     ),
     Bench(
