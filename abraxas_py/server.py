@@ -19,8 +19,8 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from math import inf
 
@@ -149,10 +149,11 @@ class Server:
         self._held: dict[Link, dict[SocketLink, None]] = {}  # streaming workers not read from until this peer has read
         self._accept_at = inf  # when to accept connections again, after a pause
         self._listeners: dict[int, Listener] = {}  # by the descriptors of their sockets
+        self._bell: socket.socket | None = None  # what the journal's thread writes to when it is done
         self._nap = trio.CancelScope()  # what `serve` sleeps in
         self._is_draining = False
         self._is_stopped = False
-        self._linger = 0.0 if journal else linger  # the journal's tasks must not wait
+        self._linger = linger
         self._wall = clock  # Unix seconds
         self._clock = inf, 0.0  # the loop's time and the wall's at the first look
 
@@ -180,8 +181,27 @@ class Server:
         if self._writer is None:
             await self._serve(endpoints, task_status)
         else:
-            async with self._writer.opened(self.broker, lambda: self.now):
-                await self._serve(endpoints, task_status)
+            with self._ringing() as ring:
+                async with self._writer.opened(self.broker, lambda: self.now, ring):
+                    await self._serve(endpoints, task_status)
+
+    @contextmanager
+    def _ringing(self) -> Iterator[Callable[[], None]]:
+        """What the journal's thread calls when it is done: the poller wakes, and trio's tasks get their turn."""
+        bell, rope = socket.socketpair()
+        bell.setblocking(False)
+
+        def ring() -> None:
+            rope.send(b"\0")
+
+        with bell, rope:
+            self._bell = bell
+            self._poller.register(bell.fileno(), READ)
+            try:
+                yield ring
+            finally:
+                self._poller.unregister(bell.fileno())
+                self._bell = None
 
     async def _serve(self, endpoints: Sequence[str], task_status: trio.TaskStatus[list[str]]) -> None:
         try:
@@ -240,14 +260,19 @@ class Server:
         return trio.current_time() + max(0.0, due_at - now)
 
     def _pass(self) -> bool:
-        """Serve all that is ready now; whether anything was."""
+        """Serve all that is ready now; whether anything was, and nobody else is to have a turn first."""
         ready = self._poller.poll(self._linger)
         now = self.now
+        is_rung = False
         watched = self._watched
         for descriptor, mask in ready:
             link = watched.get(descriptor)
             if link is None:
-                self._accept(descriptor)
+                if self._bell is not None and descriptor == self._bell.fileno():
+                    self._bell.recv(4096)
+                    is_rung = True
+                else:
+                    self._accept(descriptor)
                 continue
             if mask & ~WRITE:  # something to read, or the end of it
                 self._read(link, now)
@@ -260,7 +285,7 @@ class Server:
         if self._accept_at <= now:
             self._accept_again()
         self._flush()
-        return bool(ready)
+        return bool(ready) and not is_rung
 
     def _read(self, link: SocketLink, now: float) -> None:
         try:

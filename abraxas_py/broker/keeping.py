@@ -108,15 +108,17 @@ class Keeping(State):
 
     def persisted(self, numbers: Iterable[int], now: float) -> list[Effect]:
         """These changes are durable."""
+        is_awaited = bool(self._backlog)
         for number in numbers:
             job = self._unsettled.pop(number, None)
             if job is not None:
                 self._confirm(job, number, now)
-            self._backlog.settle(number)
+            if is_awaited:
+                self._backlog.settle(number)
         return self._settle(now)
 
     def _confirm(self, job: Job, number: int, now: float) -> None:
-        if job in self._storing and self._storing[job][0] == number:
+        if self._storing and job in self._storing and self._storing[job][0] == number:
             _, due_at = self._storing.pop(job)
             if job.state is STORING:
                 job.function.storing -= 1

@@ -59,6 +59,7 @@ class Writer:
         self._wanted: list[int] = []  # rows whose payloads are to be read
         self._pieces: Iterator[Sequence[Record]] | None = None  # what is being taken over
         self._is_to_watch = False
+        self._ring: Callable[[], None] = lambda: None
         self._wake = trio.Event()
         self._is_idle = trio.Event()
         self._is_refusing = False
@@ -81,8 +82,12 @@ class Writer:
                 await self._is_idle.wait()
 
     @asynccontextmanager
-    async def opened(self, broker: Broker, clock: Callable[[], float]) -> AsyncIterator[None]:
-        """Give the broker what is kept; then write for the time of a block. Raises JournalError."""
+    async def opened(self, broker: Broker, clock: Callable[[], float], ring: Callable[[], None]) -> AsyncIterator[None]:
+        """Give the broker what is kept; then write for the time of a block. Raises JournalError.
+
+        `ring` is called by the thread when it has something to tell.
+        """
+        self._ring = ring
         try:
             await self._restore(broker, clock)
             async with open_nursery() as nursery:
@@ -157,6 +162,7 @@ class Writer:
         self._write(report)
         if not self._batch and (self._is_to_watch or self._pieces):
             self._take_over(report)
+        self._ring()
 
     def _write(self, report: Report) -> None:
         """Commit the batch, which stays while nobody knows what became of it."""
