@@ -66,6 +66,7 @@ WATCHER_SWEEP = 0.8  # s between looks for watchers that have gone, so that none
 WATCHER_SHARE = 0.02  # of the time, at most, goes into that: with tens of thousands of watchers the looks get rarer
 OTHERS_SWEEP = 0.8  # s between looks for watched jobs that other cores have ended
 UNHURRIED = 0.02  # s in which what nobody waits for may find other work to be stored with
+UNHURRIED_SHARED = 0.5  # s in which another core makes it needless, and must not find the row locked for it
 PRUNE_SWEEP = 3600.0  # s between deletions of old jobs
 PRUNE_PAUSE = 0.05  # s between their transactions: others come first
 
@@ -120,7 +121,7 @@ class Core:
         self._clock = clock
         self._work: deque[_Work] = deque()
         self._uncertain: list[_Work] = []  # a batch that was stored or not: `Store.settle` will tell
-        self._late: list[_Work] = []  # what nobody waits for: it goes along with other work
+        self._late: dict[int, _Work] = {}  # by job, what nobody waits for: it goes along with other work
         self._late_at = inf  # of trio's clock: or alone, from then on
         self._dirty: dict[int, None] = {}  # ids to look at, in order, each once
         self._orphans: dict[tuple[int, int], tuple[Orphan, float]] = {}  # by (job, epoch), with when each is given up
@@ -152,12 +153,12 @@ class Core:
         self._work.append(_Work(step))
         self._wake.set()
 
-    def _tell_along(self, step: Step) -> None:
-        """`tell`, with the next other work, which is expected at once: that saves a transaction of its own."""
+    def _tell_along(self, id: int, step: Step) -> None:
+        """`tell`, with the next other work, which is expected at once; of several cores it mostly is another one's."""
         if not self._late:
-            self._late_at = trio.current_time() + UNHURRIED
+            self._late_at = trio.current_time() + (UNHURRIED_SHARED if self._store.is_shared else UNHURRIED)
             self._wake.set()
-        self._late.append(_Work(step))
+        self._late[id] = _Work(step)
 
     async def call(self, step: Step) -> Any:
         """`ask` for a caller that waits. Raises the RpcError."""
@@ -220,7 +221,7 @@ class Core:
         elif isinstance(event, Failed):
             self.tell(partial(orphans.fail, id, epoch, LOST_GRACE))
         elif event == Ended():  # the worker's data follows, or has come
-            self._tell_along(partial(life.settle, id, epoch, event))
+            self._tell_along(id, partial(life.settle, id, epoch, event))
         else:
             self.tell(partial(life.settle, id, epoch, event))
 
@@ -257,9 +258,9 @@ class Core:
         self._is_stopping = True
         if self._is_broken:
             return
+        self._late_at = -inf
         stored = trio.Event()
-        step = cores.leave if self._store.is_shared else _nothing
-        self.ask(step, lambda _: stored.set(), is_kept=True)
+        self.ask(cores.leave if self._store.is_shared else _nothing, lambda _: stored.set(), is_kept=True)
         await stored.wait()
 
     async def _loop(self) -> None:
@@ -302,14 +303,13 @@ class Core:
     async def _sleep(self) -> None:
         """Until there is work, or the earliest timer of the store has come."""
         self._wake = trio.Event()
-        pause = max(self._next_at - self._clock(), self._not_due_before - trio.current_time(), 0.0)
-        pause = min(pause, max(self._late_at - trio.current_time(), 0.0))
-        with trio.move_on_after(min(pause, SLEEP_LONGEST)):
+        pause = max(self._next_at - self._clock(), self._not_due_before - trio.current_time())
+        with trio.move_on_after(max(min(pause, self._late_at - trio.current_time(), SLEEP_LONGEST), 0.0)):
             await self._wake.wait()
 
     def _take(self) -> list[_Work]:
-        if self._work or self._dirty or self._late_at <= trio.current_time():
-            self._work.extendleft(reversed(self._late))
+        if self._late_at <= trio.current_time() or (not self._store.is_shared and (self._work or self._dirty)):
+            self._work.extendleft(reversed(self._late.values()))
             self._late.clear()
             self._late_at = inf
         batch = [self._work.popleft() for _ in range(min(len(self._work), BATCH_LIMIT))]
@@ -408,6 +408,7 @@ class Core:
                     self._answer(job)
 
     def _answer(self, job: Job) -> None:
+        self._late.pop(job.id, None)
         for watcher in self._watchers.pop(job.id, ()):
             if job.status is Status.DUPLICATE:
                 assert job.see_other is not None

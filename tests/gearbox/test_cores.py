@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import trio
 import trio.testing
 from cores_stage import START, cluster
 
+from abraxas_py import Worker
+from gearbox import rpc
 from gearbox.rules.leases import CORE_LEASE, CREDIT, CREDIT_LATE, HEARTBEAT, Observer
 from gearbox.steps import cores, life
 from gearbox.store import CoreRow, Moment
@@ -244,3 +247,26 @@ def test_every_batch_of_a_fenced_core_is_refused_whole(tmp_path: Path) -> None:
     (status,) = store.run_batch([partial(life.watch, 2)], moment).outcomes
     assert status.value is None  # type: ignore[union-attr]
     store.close()
+
+
+async def test_an_end_without_data_is_written_down_a_little_later_and_not_where_the_data_has_come(
+    tmp_path: Path, autojump_clock: Clock
+) -> None:
+    async with cluster(tmp_path / "db") as it:
+        one, other = await it.start("one"), await it.start("other")
+        await it.work("a::b", lambda request: "done")
+        worker = Worker(it.dialer("there", "mute"))
+        worker.add("c::d", lambda job: rpc.result(json.loads(job.data)["id"], None))
+        await it.nursery.start(worker.run)
+        id = await one.gearbox.queue("a::b")
+        assert await other.gearbox.watch(id) == "done"
+        silent = await one.gearbox.queue("c::d")
+        await trio.sleep(1)
+        events = (await other.call("history", {"id": id}))["events"]
+        assert [event["to"] for event in events][-2:] == ["running", "complete"]
+        events = (await other.call("history", {"id": silent}))["events"]
+        assert [event["to"] for event in events][-1] == "almost-done"
+        silent = await one.gearbox.queue("c::d")
+        await trio.sleep(0.1)
+        await one.core.drain()  # whoever leaves says it at once
+        assert (await other.gearbox.status([silent]))[0]["status"] == "almost-done"
