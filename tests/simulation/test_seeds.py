@@ -27,3 +27,10 @@ def test_a_seed_has_the_same_hash_in_every_process() -> None:
     first, second = simulate("--seed", "1"), simulate("--seed", "1")
     assert "hash" in first.stdout, first.stderr
     assert first.stdout == second.stdout
+
+
+def test_planted_faults_are_found() -> None:
+    """Two that few seeds need; all others by `python -m tests.simulation.mutants`."""
+    command = [sys.executable, "-m", "tests.simulation.mutants", "K6", "K11", "--seeds", "12"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert "2 of 2 planted faults were found" in done.stdout, done.stdout + done.stderr
