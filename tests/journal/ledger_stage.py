@@ -31,10 +31,11 @@ class Ledger:
 
 
 def submit(ledger: Ledger, port: int, chance: random.Random) -> None:
-    """Submit as many at a time as comes to mind, while not too many wait."""
+    """Submit as many at a time as comes to mind, while not too many more wait than at first."""
+    most = len(ledger.acknowledged) - len(ledger.ran) + WAITING
     with Peer(port) as peer:
         while True:
-            while len(ledger.acknowledged) > len(ledger.ran) + WAITING:
+            while len(ledger.acknowledged) > len(ledger.ran) + most:
                 time.sleep(0.002)
                 peer.ask(Packet(Type.ECHO_REQ, b""))  # so that the server's end is found out about
             padding = b"." * chance.randrange(200)
