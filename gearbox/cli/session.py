@@ -198,7 +198,8 @@ class Session:
         rest = seen["jobs"] - len(ids)
         more = f", {rest} of them not shown" if rest else ""
         beyond = "; there are more that match, act again for them" if seen["is_cut"] else ""
-        terminal.say(f"=== {seen['jobs']} jobs match{more}{beyond}")
+        match = "1 job matches" if seen["jobs"] == 1 else f"{seen['jobs']} jobs match"
+        terminal.say(f"=== {match}{more}{beyond}")
         if not wanted.is_sure and not await terminal.agrees(f"=== {wanted.deed.replace('_', ' ')} them? [y/N] "):
             terminal.tell("=== Nothing was done (--yes does it without asking)")
             return
