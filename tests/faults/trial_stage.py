@@ -156,7 +156,7 @@ async def _queue(trial: Trial, gearbox: Gearbox, number: int, done: trio.Event) 
         name = f"{number}.{count}"
         try:
             with trio.fail_after(30):
-                id = await gearbox.queue(METHOD, [name, f"0.{count % 3}"], max_retries=20, retry_delay=0.1)
+                id = await gearbox.queue(METHOD, [name, f"0.{count % 3}"], max_retries=60, retry_delay=0.5)
         except RpcError as error:
             trial.refused.append(int(error.code))
         except (AbraxasError, trio.TooSlowError):
