@@ -30,6 +30,7 @@ __all__ = ["CLOSED", "Gearmand", "Heard", "Ours", "Theirs", "gearmand_path"]
 
 CLOSED = "closed"
 NOOP = (Type.NOOP.name, b"")
+PATIENCE = 600.0  # s for its start: a campaign may be stopped meanwhile
 TIMEOUT = 3.0  # s for an answer
 
 Heard = dict[str, list[object]]  # by peer, in order
@@ -143,12 +144,12 @@ class Gearmand:
     def port(self) -> int:
         if not self._program.is_running:
             self.crashes += 1
-            self._program.start()
+            self._program.start(PATIENCE)
         return int(self._program.address.split(":")[1])
 
     def restart(self) -> None:
         self._program.kill()
-        self._program.start()
+        self._program.start(PATIENCE)
 
     def close(self) -> None:
         self._program.kill()
