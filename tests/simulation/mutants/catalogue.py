@@ -134,8 +134,8 @@ PREDECESSOR = [
         "K14",
         "a timer beyond 24.8 days fires at once",
         CORE,
-        "with trio.move_on_after(min(pause, SLEEP_LONGEST)):",
-        "with trio.move_on_after(0.001 if pause > 2**31 / 1000 else min(pause, SLEEP_LONGEST)):",
+        "with trio.move_on_after(max(min(pause, ",
+        "with trio.move_on_after(0.001 if pause > 2**31 / 1000 else max(min(pause, ",
     ),
     Mutant(
         "K15",
