@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ ROOT = Path(__file__).parent.parent.parent
 def test_each_planted_fault_has_its_place(mutant: Mutant) -> None:
     assert (ROOT / mutant.file).read_text().count(mutant.old) == 1
     assert mutant.old != mutant.new
+    if mutant.file.endswith(".py"):  # what cannot be read is found by whoever reads it
+        ast.parse((ROOT / mutant.file).read_text().replace(mutant.old, mutant.new))
     assert all((ROOT / path).exists() for path in mutant.tests.split())
 
 

@@ -200,7 +200,7 @@ PREDECESSOR = [
         "arguments are read as shell",
         "gearbox/work/runner.py",
         """f'{command.rstrip()} "$@"', "sh", *arguments)""",
-        """command + " " + " ".join(arguments)))""",
+        """command + " " + " ".join(arguments))""",
         tests="tests/gearbox/test_runner.py",
     ),
 ]
