@@ -41,7 +41,7 @@ ABRAXAS = {
     "journal/__init__": (PURE, {"broker"}),
     "journal/leases": (PURE, set()),
     "journal/gearmand": ("", {"broker", "errors", "journal", "pymysql"}),
-    "journal/mysql_link": ("", {"errors", "pymysql"}),
+    "journal/mysql_link": ("", {"errors", "journal.leases", "pymysql"}),
     "journal/mysql": ("", {"broker", "errors", "journal", "pymysql"}),
     "journal/sqlite": ("", {"broker", "errors", "journal"}),
     "journal/writer": ("", {"broker", "errors", "journal", "nursery", "trio"}),

@@ -12,6 +12,7 @@ import pymysql
 from pymysql.constants import CLIENT, CR, ER
 
 from abraxas_py.errors import JournalRefused
+from abraxas_py.journal.leases import LEASE
 
 __all__ = ["DEFAULT_TABLE", "MysqlLink", "MysqlPlace", "code_of", "is_passing", "judge", "reason_of"]
 
@@ -19,14 +20,17 @@ DEFAULT_TABLE = "abraxas_jobs"
 CONNECT_TIMEOUT = 2  # s; shorter than `leases.GRACE`, so that nobody is declared dead for waiting
 ANSWER_TIMEOUT = 20  # s for one packet of statements
 LOCK_WAIT = 3  # s
+# s without a word from us, after which the server ends the connection and lets go of what its transaction has locked: a
+# broker that is stopped in the middle of one could not be declared dead otherwise. One that works speaks every second.
+SILENCE = int(LEASE)
 SESSION = (
     "SET time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', "
-    f"innodb_lock_wait_timeout = {LOCK_WAIT}"
+    f"innodb_lock_wait_timeout = {LOCK_WAIT}, wait_timeout = {SILENCE}"
 )
 # REPEATABLE READ would lock the gaps between rows, too.
 ISOLATION = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
 
-LOST = {CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST, CR.CR_CONN_HOST_ERROR, 2055, 0, 1053, 1077, 1927, 3169}
+LOST = {CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST, CR.CR_CONN_HOST_ERROR, 2055, 0, 1053, 1077, 1927, 3169, 4031}
 BUSY = {ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT}
 FULL = {ER.DISK_FULL, ER.RECORD_FILE_FULL}
 READ_ONLY = {ER.OPTION_PREVENTS_STATEMENT, 1792, 1836}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +16,10 @@ from mysql_proxy_stage import Proxy
 
 from abraxas_py.broker import Amend, Remove
 from abraxas_py.errors import JournalError, JournalFenced, JournalRefused, JournalUncertain
+from abraxas_py.journal import mysql_link
 from abraxas_py.journal.leases import GRACE, LEASE
 from abraxas_py.journal.mysql import MysqlJournal
-from abraxas_py.journal.mysql_link import MysqlPlace
+from abraxas_py.journal.mysql_link import SILENCE, MysqlPlace
 
 pytestmark = pytest.mark.mariadb
 
@@ -254,6 +256,29 @@ def test_a_server_that_stands_still_is_given_the_whole_lease(place: MysqlPlace) 
         first.commit([store(row + 1)])
     second.close()
     first.close()
+
+
+def test_a_server_that_stands_still_in_a_transaction_is_found_dead_all_the_same(
+    place: MysqlPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    watching = mysql(place, clock)
+    watching.open()
+    silent = f"wait_timeout = {SILENCE}"
+    assert silent in mysql_link.SESSION
+    monkeypatch.setattr(mysql_link, "SESSION", mysql_link.SESSION.replace(silent, "wait_timeout = 1"))
+    stopped = mysql(place)
+    row = stopped.open()
+    stopped.commit([store(row)])
+    stopped._stand("START TRANSACTION;")  # and not a word after it
+    assert watching.watch() is False
+    time.sleep(1.5)  # the database's own clock
+    clock.now += LEASE
+    assert watching.watch() is True
+    assert rows(watching) == [row]
+    with pytest.raises(JournalFenced):
+        stopped.commit([Remove(2, row)])
+    watching.close()
 
 
 def test_a_server_that_has_lost_its_connection_is_back_in_time(place: MysqlPlace) -> None:
