@@ -210,7 +210,11 @@ GEARBOX = {
     "gearman": ("", {"errors", "job", "rpc", "trace", "abraxas_py", "attrs", "structlog", "trio"}),
     "cores": ("", {"core", "errors", "rules.leases", "steps", "store", "structlog", "trio"}),
     "vitals": ("", {"store", "attrs", "trio"}),
-    "core": ("", {"errors", "gearman", "job", "rules.jumps", "steps", "store", "vitals", "attrs", "structlog", "trio"}),
+    "core": ("", {"engine", "errors", "gearman", "job", "steps", "store", "structlog", "trio"}),
+    "engine": (
+        "",
+        {"errors", "gearman", "job", "rules.jumps", "steps", "store", "vitals", "attrs", "structlog", "trio"},
+    ),
     "methods/params": (PURE, {"errors", "job", "rules.recurrence", "rpc", "steps", "attrs", "cattrs"}),
     "methods/objects": (
         PURE,

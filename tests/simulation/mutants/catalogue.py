@@ -27,6 +27,7 @@ ATTEMPTS = "gearbox/rules/attempts.py"
 RULES = "gearbox/rules/__init__.py"
 LIFE = "gearbox/steps/life.py"
 CORE = "gearbox/core.py"
+ENGINE = "gearbox/engine.py"
 LINK = "gearbox/gearman.py"
 STATE = "abraxas_py/broker/state.py"
 WAKING = "abraxas_py/broker/waking.py"
@@ -133,7 +134,7 @@ PREDECESSOR = [
     Mutant(
         "K14",
         "a timer beyond 24.8 days fires at once",
-        CORE,
+        ENGINE,
         "with trio.move_on_after(max(min(pause, ",
         "with trio.move_on_after(0.001 if pause > 2**31 / 1000 else max(min(pause, ",
     ),
@@ -169,7 +170,7 @@ PREDECESSOR = [
     Mutant(
         "K20",
         "what the database refused is forgotten",
-        CORE,
+        ENGINE,
         "kept = [work for work in (self._answered(work, error) for work in batch) if work.is_kept]",
         "kept = [work for work in (self._answered(work, error) for work in batch) if False]",
     ),
@@ -333,7 +334,7 @@ OWN = [
     Mutant(
         "short grace",
         "workers have no time to come back after a restart",
-        CORE,
+        ENGINE,
         "RESTART_GRACE = 60.0",
         "RESTART_GRACE = 0.5",
     ),
@@ -418,7 +419,7 @@ OWN = [
     Mutant(
         "unsettled",
         "a batch whose commit was uncertain is taken for lost",
-        CORE,
+        ENGINE,
         "        if done is None:\n            self._work.extendleft",
         "        if True:\n            self._work.extendleft",
     ),
@@ -448,7 +449,7 @@ OWN = [
     Mutant(
         "answer first",
         "a duplicate's watchers are told before its original has ended",
-        CORE,
+        ENGINE,
         "            if job.status is Status.DUPLICATE:\n                assert job.see_other is not None\n"
         "                self.watch(job.see_other, False, watcher, is_kept=True)",
         "            if job.status is Status.DUPLICATE:\n"

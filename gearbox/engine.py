@@ -1,0 +1,387 @@
+"""The core's engine: runs steps in batches, and performs what they ask for once it is durable. It decides nothing.
+
+Work comes in from three sides, all of them plain calls without waiting: questions that somebody wants an answer to
+(`ask`, `watch`), news that must not be lost (`tell`), and ids of jobs to look at again. One loop takes all that has
+gathered, asks Gearman once who can work, runs the steps in the store's thread as one transaction, and then answers and
+acts. While a batch commits, the next one gathers: that is the group commit, and why no job needs a task of its own.
+
+Timers live in rows. The loop sleeps until the store's earliest `next_at`, so a restart loses none.
+
+When the store fails, questions are answered with an error at once; news and ids are kept and tried again with a pause
+that grows. When its disk is broken (`StoreBroken`) or its tables are of a newer program (`StoreOutdated`), nobody is
+answered, and the loop raises: the process has to end. When Gearman cannot be reached, ready jobs wait in their rows.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
+from math import inf
+from time import perf_counter, time
+from typing import Any
+
+import attrs
+import structlog
+import trio
+
+from gearbox.errors import (
+    Code,
+    RpcError,
+    StoreBroken,
+    StoreBusy,
+    StoreError,
+    StoreFenced,
+    StoreFull,
+    StoreOutdated,
+    StoreUncertain,
+)
+from gearbox.gearman import Failed, Gearman, Lost
+from gearbox.job import TERMINAL, Action, Ended, Event, Fire, Job, Recheck, Release, Start, Status, Tell
+from gearbox.rules.jumps import Jumps
+from gearbox.steps import controls, cores, life, orphans, recurring
+from gearbox.store import Batch, Moment, Result, Step, Store, Tx
+from gearbox.vitals import Vitals
+
+__all__ = ["LOST_GRACE", "PAUSE_LONGEST", "RESTART_GRACE", "Engine", "Hop", "Reply", "Watcher"]
+
+log = structlog.get_logger("gearbox:core")
+
+BATCH_LIMIT = 256  # steps in one transaction: enough to share an fsync, short enough not to be waited for
+BUSY_TRIES = 5
+PAUSE_FIRST, PAUSE_LONGEST = 0.1, 5.0  # s between tries while the store fails
+PAUSE_FAULT = 1.0  # s without timers after a step that failed by a fault of ours
+SLEEP_LONGEST = 30.0  # s; the machine's clock may have been set meanwhile
+RESTART_GRACE = 60.0  # s in which workers may come back with results after the restart of a server or of a core
+LOST_GRACE = 15.0  # s the same, after a worker's lost connection: its longest pause between tries is 11.5 s
+UNHURRIED = 0.02  # s in which what nobody waits for may find other work to be stored with
+UNHURRIED_SHARED = 0.5  # s in which another core makes it needless, and must not find the row locked for it
+
+Reply = Callable[[Any], None]  # a step's value, or an RpcError
+Hop = Callable[[Callable[[], Any]], Awaitable[Any]]  # runs a call of the store where it blocks nobody
+
+
+@attrs.frozen
+class Watcher:
+    """Who waits for a job: by which Gearman job, and whether the connection that brought it is gone."""
+
+    reply: Reply
+    handle: bytes = b""
+    is_lost: Callable[[], bool] = bool  # which gives False
+
+
+@attrs.define
+class _Work:
+    """One step, and who wants its value. What is `kept` is tried until the store takes it."""
+
+    step: Step
+    reply: Reply | None = None
+    is_kept: bool = True
+
+
+class Engine:
+    """What `Core` runs on. `fenced` is set when other cores have declared it dead: then it has stopped for good."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        instance: str,
+        clock: Callable[[], float] = time,
+        hop: Hop | None = None,
+        name: str = "",
+    ) -> None:
+        self._store = store
+        self._gearman: Gearman  # both given when it runs
+        self._nursery: trio.Nursery
+        self._moment_at = -inf  # of the last batch
+        self.instance = instance
+        self.fenced = trio.Event()
+        self._guard: Step | None = partial(cores.join, name) if store.is_shared else None  # first in every batch
+        self._clock = clock
+        self._work: deque[_Work] = deque()
+        self._uncertain: list[_Work] = []  # a batch that was stored or not: `Store.settle` will tell
+        self._late: dict[int, _Work] = {}  # by job, what nobody waits for: it goes along with other work
+        self._late_at = inf  # of trio's clock: or alone, from then on
+        self._dirty: dict[int, None] = {}  # ids to look at, in order, each once
+        self._watchers: defaultdict[int, list[Watcher]] = defaultdict(list)
+        self.vitals = Vitals()
+        self._wake = trio.Event()
+        self._since = clock()
+        self._jumps = Jumps()  # of that clock
+        self._next_at = -inf  # of the store; unknown until the first batch
+        self._failing_since: float | None = None  # the moment of the first batch that was not stored
+        self._is_stopping = False
+        self._is_broken = False  # the store is, and nothing more may be promised
+        self._not_due_before = inf  # of trio's clock: a row that cannot be handled must not become a hot loop
+        self._hop: Hop = hop or partial(trio.to_thread.run_sync, limiter=trio.CapacityLimiter(1))
+
+    # --- coming in ---
+
+    def ask(self, step: Step, reply: Reply, *, is_kept: bool = False) -> None:
+        """Run the step; `reply` gets its value once it is durable, or an RpcError.
+
+        While the store fails that is an error at once, or, for what `is_kept`, the answer once it works again.
+        """
+        self._work.append(_Work(step, reply, is_kept))
+        self._wake.set()
+
+    def tell(self, step: Step) -> None:
+        """Run the step, however long the store takes to be well again."""
+        self._work.append(_Work(step))
+        self._wake.set()
+
+    def _tell_along(self, id: int, step: Step) -> None:
+        """`tell`, with the next other work, which is expected at once; of several cores it mostly is another one's."""
+        if not self._late:
+            self._late_at = trio.current_time() + (UNHURRIED_SHARED if self._store.is_shared else UNHURRIED)
+            self._wake.set()
+        self._late[id] = _Work(step)
+
+    async def call(self, step: Step) -> Any:
+        """`ask` for a caller that waits. Raises the RpcError."""
+        done = trio.Event()
+        answers: list[Any] = []
+
+        def reply(value: Any) -> None:
+            answers.append(value)
+            done.set()
+
+        self.ask(step, reply)
+        await done.wait()
+        if isinstance(answers[0], Exception):
+            raise answers[0]
+        return answers[0]
+
+    def ask_gearman(self, question: Callable[[Gearman], Awaitable[Any]], reply: Reply) -> None:
+        """Ask Gearman something beside the loop, which does not wait for the answer."""
+
+        async def ask() -> None:
+            reply(await question(self._gearman))
+
+        self._nursery.start_soon(ask)
+
+    @property
+    def watchers(self) -> int:
+        """How many calls wait for a job to end."""
+        return sum(map(len, self._watchers.values()))
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the store did not take the last batch."""
+        return self._failing_since is not None
+
+    def watch(self, id: int, wait_for_id: bool, watcher: Watcher, *, is_kept: bool = False) -> None:
+        """Its reply gets the ended job that answers for `id`, now or when it ends; RpcError 404 if there is none.
+
+        While the store fails that is an error at once, but for a watcher that `is_kept`: it has waited for long.
+        """
+
+        def found(job: Job | RpcError | None) -> None:
+            if isinstance(job, RpcError):
+                watcher.reply(job)
+            elif job is None and not wait_for_id:
+                watcher.reply(RpcError(Code.NOT_FOUND, "no such job"))
+            elif job is not None and job.status in TERMINAL:
+                watcher.reply(job)
+            else:
+                self._watchers[id if job is None else job.id].append(watcher)
+
+        self.ask(partial(life.watch, id), found, is_kept=is_kept)
+
+    def news(self, id: int, epoch: int, event: Event | Lost | Failed) -> None:
+        """What Gearman says of an attempt."""
+        if self._is_stopping:  # we are leaving, not the attempt; the next start finds its row
+            return
+        if isinstance(event, Lost):
+            grace = RESTART_GRACE if event.with_server else LOST_GRACE
+            self.tell(partial(orphans.vanish, id, epoch, grace))
+        elif isinstance(event, Failed):
+            self.tell(partial(orphans.fail, id, epoch, LOST_GRACE))
+        elif event == Ended():  # the worker's data follows, or has come
+            self._tell_along(id, partial(life.settle, id, epoch, event))
+        else:
+            self.tell(partial(life.settle, id, epoch, event))
+
+    def gearman_is_back(self, server: str) -> None:
+        """A server was reached anew: workers will follow, and what waited for it may go on."""
+        log.debug("connected", server=server)
+        self._since = self._clock()
+        self._wake.set()
+
+    # --- the loop ---
+
+    async def drain(self) -> None:
+        """Before the end: store what has come in, and take no more news from Gearman.
+
+        It waits for a store that fails to be well again, and it is the caller's to give up.
+        """
+        self._is_stopping = True
+        if self._is_broken:
+            return
+        self._late_at = -inf
+        stored = trio.Event()
+        self.ask(cores.leave if self._store.is_shared else _nothing, lambda _: stored.set(), is_kept=True)
+        await stored.wait()
+
+    async def _loop(self) -> None:
+        pause = PAUSE_FIRST
+        while True:
+            if not self._work and not self._dirty:
+                await self._sleep()
+            batch = self._take()
+            if not batch:
+                continue
+            try:
+                if self._uncertain:
+                    await self._settle()
+                done = await self._run(batch)
+            except (StoreBroken, StoreOutdated):
+                self._is_stopping = self._is_broken = True
+                raise
+            except StoreUncertain as error:
+                self._uncertain = [self._answered(work, error) for work in batch]
+                continue
+            except StoreFenced as error:
+                log.error("this core stops", error=str(error), core=self.instance)
+                self.fenced.set()
+                await trio.sleep_forever()
+            except StoreError as error:
+                self._put_back(batch, error)
+                await trio.sleep(pause * random.uniform(0.8, 1.2))
+                pause = min(pause * 2, PAUSE_LONGEST)
+                continue
+            pause = PAUSE_FIRST
+            if self._failing_since is not None:
+                log.warning("the database works again")
+                self._nursery.start_soon(self._catch_up, self._failing_since, self._clock())
+                self._failing_since = None
+            self._next_at = done.next_at
+            for work, result in zip(batch, done.outcomes, strict=True):
+                self._finish(work, result)
+            self._perform(done.actions)
+
+    async def _catch_up(self, since: float, until: float) -> None:
+        """What is to be looked for when the store works again; `Core` knows."""
+
+    async def _sleep(self) -> None:
+        """Until there is work, or the earliest timer of the store has come."""
+        self._wake = trio.Event()
+        pause = max(self._next_at - self._clock(), self._not_due_before - trio.current_time())
+        with trio.move_on_after(max(min(pause, self._late_at - trio.current_time(), SLEEP_LONGEST), 0.0)):
+            await self._wake.wait()
+
+    def _take(self) -> list[_Work]:
+        if self._late_at <= trio.current_time() or (not self._store.is_shared and (self._work or self._dirty)):
+            self._work.extendleft(reversed(self._late.values()))
+            self._late.clear()
+            self._late_at = inf
+        batch = [self._work.popleft() for _ in range(min(len(self._work), BATCH_LIMIT))]
+        while self._dirty and len(batch) < BATCH_LIMIT:
+            id = next(iter(self._dirty))
+            del self._dirty[id]
+            batch.append(_Work(partial(life.look, id)))
+        is_due = self._next_at <= self._clock() and self._not_due_before <= trio.current_time()
+        if is_due and len(batch) < BATCH_LIMIT:
+            batch.append(_Work(life.take_due if self._store.is_shared else life.due))
+        return batch
+
+    async def _run(self, batch: Sequence[_Work]) -> Batch:
+        workers = await self._gearman.workers()
+        now = self._moment_at = self._clock()
+        jumped = self._jumps.look(now, trio.current_time())
+        moment = Moment(now, self.instance, self._since, workers, random.random(), self._gearman.servers, jumped)
+        steps = [work.step for work in batch]
+        if self._guard is None:
+            return await self._commit(steps, moment)
+        done = await self._commit([self._guard, *steps], moment)
+        guarded, *outcomes = done.outcomes
+        if isinstance(guarded, Exception):
+            raise guarded
+        self._guard = cores.stand
+        return attrs.evolve(done, outcomes=outcomes)
+
+    async def _commit(self, steps: Sequence[Step], moment: Moment) -> Batch:
+        for tries_left in reversed(range(BUSY_TRIES)):
+            began = perf_counter()
+            try:
+                done: Batch = await self._hop(partial(self._store.run_batch, steps, moment))
+                self.vitals.committed(perf_counter() - began, len(steps))
+                return done
+            except StoreBusy:
+                if not tries_left:
+                    raise
+                await trio.sleep(random.uniform(0.01, 0.1))
+        raise AssertionError("unreachable")
+
+    async def _settle(self) -> None:
+        """Learn what became of the uncertain batch, and act as if that had been known at once."""
+        done: Batch | None = await self._hop(self._store.settle)
+        batch, self._uncertain = self._uncertain, []
+        if done is None:
+            self._work.extendleft(reversed([work for work in batch if work.is_kept]))
+            return
+        for work, result in zip(batch, done.outcomes[-len(batch) :], strict=True):  # behind the guard's
+            self._finish(work, result)
+        self._perform(done.actions)
+
+    def _put_back(self, batch: Iterable[_Work], error: StoreError) -> None:
+        """The batch was not stored: say so to those who asked, keep the rest."""
+        kept = [work for work in (self._answered(work, error) for work in batch) if work.is_kept]
+        self._work.extendleft(reversed(kept))
+
+    def _answered(self, work: _Work, error: StoreError) -> _Work:
+        """The same, when those who do not want to wait for the store to be well again have been told."""
+        if self._failing_since is None:
+            self._failing_since = self._moment_at
+            log.error("the database fails; jobs go on when it works again", error=str(error))
+        if work.is_kept or work.reply is None:
+            return work
+        code = Code.STORAGE_FULL if isinstance(error, StoreFull) else Code.UNAVAILABLE
+        work.reply(RpcError(code, str(error)))
+        return _Work(work.step, is_kept=False)
+
+    # --- going out ---
+
+    def _finish(self, work: _Work, result: Result | Exception) -> None:
+        if isinstance(result, Result):
+            if work.reply is not None:
+                work.reply(result.value)
+            self._perform(result.actions)
+        elif isinstance(result, RpcError):
+            if work.reply is not None:
+                work.reply(result)
+        else:
+            log.error("a step failed", step=repr(work.step), exc_info=result)
+            self._not_due_before = trio.current_time() + PAUSE_FAULT
+            if work.reply is not None:
+                work.reply(RpcError(Code.INTERNAL, f"internal error: {type(result).__name__}"))
+
+    def _perform(self, actions: Iterable[Action]) -> None:
+        for action in actions:
+            match action:
+                case Start(job, inputs, server):
+                    self._gearman.start(job, inputs, server)
+                case Recheck(ids):
+                    self._dirty.update(dict.fromkeys(ids))
+                case Release(method, above):
+                    self.tell(partial(controls.release, method, above))
+                case Fire(name):
+                    self.tell(partial(recurring.fire, name))
+                case Tell(job):
+                    self._answer(job)
+
+    def _answer(self, job: Job) -> None:
+        self._late.pop(job.id, None)
+        for watcher in self._watchers.pop(job.id, ()):
+            if job.status is Status.DUPLICATE:
+                assert job.see_other is not None
+                self.watch(job.see_other, False, watcher, is_kept=True)
+            else:
+                watcher.reply(job)
+
+
+def _nothing(tx: Tx, moment: Moment) -> Result:
+    """The step whose turn comes when all before it are stored."""
+    return Result()
