@@ -155,6 +155,8 @@ class Waking(Asking):
             for function in peer.abilities:
                 function.woken -= 1
                 self._gained[function] = None
+        elif peer.state is OVERDUE:  # what was left to it may be for those who have come to know it since
+            self._gained.update(dict.fromkeys(peer.abilities))
         peer.state = AWAKE
 
     def _settle(self, now: float) -> list[Effect]:

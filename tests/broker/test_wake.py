@@ -66,6 +66,17 @@ def test_a_worker_that_never_grabs_is_counted_as_on_its_way_for_a_short_time_onl
     assert submit(stage) == []
 
 
+def test_a_late_worker_that_grabs_after_all_leaves_the_rest_to_those_who_learnt_of_it_meanwhile(stage: Stage) -> None:
+    submit(stage)
+    submit(stage)
+    stage.worker(W1, b"f")
+    assert stage.say(W1, Type.PRE_SLEEP) == [to(W1, Type.NOOP)]
+    stage.wait(0.1)
+    stage.sleeper(W2, b"g")
+    assert stage.say(W2, Type.CAN_DO, b"f") == []
+    assert stage.say(W1, Type.GRAB_JOB) == [to(W1, Type.JOB_ASSIGN, b"H:test:1", b"f", b""), to(W2, Type.NOOP)]
+
+
 def test_a_woken_worker_that_takes_another_functions_job_passes_the_wake_on(stage: Stage) -> None:
     stage.sleeper(W1, b"f", b"g")
     stage.sleeper(W2, b"f", b"g")
