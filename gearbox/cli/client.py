@@ -106,7 +106,8 @@ def main(argv: Sequence[str]) -> int:
         return ExitCode.OK
     if os.environ.get("DEBUG"):
         configure_logging(os.environ["DEBUG"])
-    return trio.run(converse, servers, wanted)
+    # An interrupt comes to `converse`. In a task of the client's it would look like a lost connection, which is mended.
+    return trio.run(converse, servers, wanted, restrict_keyboard_interrupt_to_checkpoints=True)
 
 
 def run() -> NoReturn:

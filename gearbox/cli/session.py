@@ -135,7 +135,7 @@ class Session:
         self._terminal.show(result)
 
     async def _queue_many(self) -> None:
-        jobs = await trio.to_thread.run_sync(_read_jobs, self._wanted.file)
+        jobs = await trio.to_thread.run_sync(_read_jobs, self._wanted.file, abandon_on_cancel=True)
         self._terminal.say(f"==> Queueing {len(jobs)} jobs")
         async with self._core("queue_many"):
             ids = await self._gearbox.queue_many(jobs)
