@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -416,3 +417,9 @@ def test_the_table_names_no_file_that_is_gone() -> None:
     for package, table in PACKAGES.items():
         for file in table:
             assert file.endswith("/*") or (package, file) in there, f"{package}/{file}.py"
+
+
+def test_what_tests_share_has_names_of_its_own() -> None:
+    """Stages are found by their names alone, so of two that have one name the first to be imported hides the other."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("*_stage.py"))
+    assert [name for name, count in names.items() if count > 1] == []

@@ -18,8 +18,8 @@ from signal import SIGCONT, SIGSTOP
 import pytest
 from abraxas_stage import Peer, begin, end, port_of, serving, submission, work_off
 from journal_stage import Clock, mysql, place_on
-from ledger_stage import Ledger, submit, until_lost, work
 from mariadb_stage import MariaDb
+from queue_ledger_stage import Ledger, submit, until_lost, work
 
 from abraxas_py.journal.leases import LEASE
 from abraxas_py.journal.mysql_link import MysqlPlace

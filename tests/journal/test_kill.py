@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from abraxas_stage import Peer, serving, submission, work_off
-from ledger_stage import Ledger, submit, until_lost, work
+from queue_ledger_stage import Ledger, submit, until_lost, work
 
 from abraxas_py.protocol.packets import Packet, Type
 

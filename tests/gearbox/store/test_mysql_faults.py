@@ -85,8 +85,8 @@ def test_one_of_two_batches_in_a_deadlock_is_run_again_and_none_is_half_stored(a
         ids = (first, second) if n == 0 else (second, first)
 
         def locking(tx: Tx, moment: Moment) -> Result:
+            both_have_one.wait()  # which is the job to be cancelled: that was foreseen
             tx.job(ids[0], Lock.EXCLUSIVE)
-            both_have_one.wait()
             return Result()
 
         steps = [partial(life.queue, NewJob(f"by::{n}")), locking, partial(life.cancel, ids[1], None)]
