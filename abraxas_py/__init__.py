@@ -9,11 +9,12 @@ The architecture, from the inside out; each layer knows only those before it:
     errors        who did wrong, as exceptions
     protocol/     bytes <-> messages (`wire`), packets and their arguments (`packets`), admin lines and tables (`text`),
                   and which answer belongs to which question (`exchange`). Pure.
-    broker/       one synchronous state machine, `(peer, message, now) -> effects`: jobs, queues, sleepers. Pure, too:
-                  it never reads a clock, and what is to be sent is a value that it returns.
+    broker/       one synchronous state machine, `(peer, messages, now) -> effects`: jobs, queues, sleepers. Pure, too:
+                  it never reads a clock, and what is to be sent goes, encoded, to the `send` that came with the peer.
+    journal/      where background jobs are kept, in a file or a table, and how they are written in batches
     transport     endpoints, connecting and listening
-    link, server  the trio shell around the broker: one task, one selector, one pass over all that is readable, one send
-                  for each peer that got something; `access` says who may do what, by certificate
+    link, server  the trio shell around the broker: one task, one `poller`, one pass over all that is readable, one send
+                  for each peer that got something; `door` lets peers in, `access` says who may do what, by certificate
     cli, process  the command `abraxas`: a server alone, with gearmand's flags
     connection    messages over a stream
     lifeline(s)   the connections to all servers, kept, lost and made again; calls on their way

@@ -13,89 +13,33 @@ A broken, refused or too slow peer is closed by the pass that finds it so; no pe
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import socket
-import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, contextmanager
 from math import inf
 
 import trio
 
 from abraxas_py.access import Rule, rights_of
 from abraxas_py.broker import Broker, Close, Effect, Options, Origin, Right, Stop
+from abraxas_py.door import Arrival, Counters, Door, Keepalive, Limits, is_local
 from abraxas_py.journal import Journal
 from abraxas_py.journal.writer import Report, Writer
 from abraxas_py.link import AttachedLink, AttachedStream, Link, LinkBroken, Outboxes, SocketLink, TlsLink
 from abraxas_py.nursery import open_nursery
 from abraxas_py.poller import READ, WRITE, open_poller
-from abraxas_py.protocol.wire import MAX_LINE_BYTES, MAX_PACKET_BYTES, REQUEST, Decoder, Piece
-from abraxas_py.transport import listen, parse_endpoint, server_context
+from abraxas_py.protocol.wire import REQUEST, Decoder, Piece
 
 __all__ = ["Counters", "Keepalive", "Limits", "Server", "serve"]
 
 log = logging.getLogger("abraxas.server")
 
-ACCEPTS_PER_PASS = 64  # a burst of connections must not keep those that are there from being served
 TURN = 0.005  # seconds until the other tasks of the program have theirs; a way through trio's scheduler costs 50 µs
-ACCEPT_PAUSE = 1.0  # seconds without accepting when the process is out of descriptors
 SWEEP_INTERVAL = 1.0  # seconds between two looks for peers that stopped in the middle of a message
-MIB = 1024 * 1024
 _ALL = Right.SUBMIT | Right.WORK | Right.ADMINISTRATE
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one peer, and all together, may take of the server's memory."""
-
-    packet_bytes: int = MAX_PACKET_BYTES
-    line_bytes: int = MAX_LINE_BYTES
-    soft_outbox_bytes: int = 1 * MIB  # a peer that leaves so much unread is not read from either
-    hard_outbox_bytes: int = 16 * MIB  # a peer that leaves so much unread, and is to get more, is closed
-    connections: int = 20_000
-    connections_per_address: int = 1_000  # but not of this machine's own
-    incomplete_timeout: float = 30.0  # seconds until the next piece of a message must come
-    handshake_timeout: float = 10.0  # seconds for TLS to be agreed upon
-
-
-@dataclass(slots=True)
-class Counters:
-    """What has happened since the server's start."""
-
-    accepted: int = 0
-    refused: int = 0  # connections over a limit
-    overflowed: int = 0  # connections closed because they did not read
-    stalled: int = 0  # connections closed in the middle of a message
-
-
-@dataclass(frozen=True, slots=True)
-class Keepalive:
-    """When a peer that is gone without a word is found out: after `idle + count * interval` seconds, a minute."""
-
-    idle: int = 30
-    interval: int = 10
-    count: int = 3
-
-    def apply(self, accepted: socket.socket) -> None:
-        """Set up a TCP socket; and have it send at once, for what is small has been joined already."""
-        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in (("TCP_KEEPIDLE", self.idle), ("TCP_KEEPINTVL", self.interval), ("TCP_KEEPCNT", self.count)):
-            if hasattr(socket, name):  # not everywhere under these names
-                accepted.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-
-
-@dataclass(frozen=True, slots=True)
-class Listener:
-    """A socket that accepts connections."""
-
-    socket: socket.socket
-    endpoint: str  # as bound
-    tls: ssl.SSLContext | None
 
 
 class Server:
@@ -130,25 +74,21 @@ class Server:
         self.limits = limits or Limits()
         self._rules = rules
         self._remote_rights = _ALL if remote_administration else Right.SUBMIT | Right.WORK
-        self._keepalive = keepalive or Keepalive()
         self.counters = Counters()
         self.endpoints: list[str] = []  # as bound
         self.broker = Broker(_handle_prefix(handle_prefix, clock()).encode(), options or Options(pid=os.getpid()))
         self._writer = Writer(journal, self._learn) if journal else None
         self._poller = open_poller()
+        self._door = Door(self._poller, self.limits, self.counters, keepalive or Keepalive())
         self._links: dict[int, Link] = {}
         self._watched: dict[int, SocketLink] = {}  # by the descriptors of their sockets
         self._connected = 0  # how many peers there ever were
-        self._sockets = 0  # how many peers with a socket there are
-        self._per_address: dict[str, int] = {}
         self._outboxes = Outboxes(self.limits.soft_outbox_bytes, self._is_full)
         self._touched = self._outboxes.touched
         self._source: Link | None = None  # whose messages are being taken
         self._partial: dict[SocketLink, float] = {}  # those in the middle of a message, and until when it must go on
         self._sweep_at = inf  # when to look through them
         self._held: dict[Link, dict[SocketLink, None]] = {}  # streaming workers not read from until this peer has read
-        self._accept_at = inf  # when to accept connections again, after a pause
-        self._listeners: dict[int, Listener] = {}  # by the descriptors of their sockets
         self._bell: socket.socket | None = None  # what the journal's thread writes to when it is done
         self._nap = trio.CancelScope()  # what `serve` sleeps in
         self._is_draining = False
@@ -205,13 +145,7 @@ class Server:
 
     async def _serve(self, endpoints: Sequence[str], task_status: trio.TaskStatus[list[str]]) -> None:
         try:
-            for endpoint in map(parse_endpoint, endpoints):
-                tls = server_context(endpoint) if endpoint.scheme == "tls" else None
-                for bound_socket, bound in listen(endpoint):
-                    self._listeners[bound_socket.fileno()] = Listener(bound_socket, bound, tls)
-            for descriptor in self._listeners:
-                self._poller.register(descriptor, READ)
-            self.endpoints = [listener.endpoint for listener in self._listeners.values()]
+            self.endpoints = self._door.open(endpoints)
             task_status.started(self.endpoints)
             await self._run()
             if self._writer is not None:
@@ -237,7 +171,7 @@ class Server:
         self._is_stopped |= not drain
         if drain:
             self._is_draining = True
-            self._stop_listening()
+            self._door.close()
         self._nap.cancel()
 
     # The loop
@@ -256,7 +190,7 @@ class Server:
     def _wake_at(self) -> float:
         """The earliest thing that is due, in the loop's time."""
         now = self.now
-        due_at = min(self.broker.deadline, self._sweep_at, self._accept_at)
+        due_at = min(self.broker.deadline, self._sweep_at, self._door.again_at)
         return trio.current_time() + max(0.0, due_at - now)
 
     def _pass(self) -> bool:
@@ -272,7 +206,8 @@ class Server:
                     self._bell.recv(4096)
                     is_rung = True
                 else:
-                    self._accept(descriptor)
+                    for arrival in self._door.accept(descriptor, now):
+                        self._welcome(arrival)
                 continue
             if mask & ~WRITE:  # something to read, or the end of it
                 self._read(link, now)
@@ -282,8 +217,8 @@ class Server:
             self._obey(self.broker.tick(now))
         if self._sweep_at <= now:
             self._sweep(now)
-        if self._accept_at <= now:
-            self._accept_again()
+        if self._door.again_at <= now:
+            self._door.resume()
         self._flush()
         return bool(ready) and not is_rung
 
@@ -439,65 +374,22 @@ class Server:
         return Decoder(REQUEST, max_packet_bytes=self.limits.packet_bytes, max_line_bytes=self.limits.line_bytes)
 
     def _rights(self, host: str) -> Right:
-        return _ALL if _is_local(host) else self._remote_rights
+        return _ALL if is_local(host) else self._remote_rights
 
     def _introduce(self, link: SocketLink, rights: Right) -> None:
         self.broker.connect(link.id, link.put, Origin(link.address, rights))
 
-    def _accept(self, descriptor: int) -> None:
-        listener = self._listeners.get(descriptor)
-        if listener is None:
-            return  # what an earlier one of this pass has closed
-        for _ in range(ACCEPTS_PER_PASS):
-            try:
-                accepted, address = listener.socket.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            except OSError as error:
-                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                    self._pause_accepting(error)
-                return
-            host = address[0] if isinstance(address, tuple) else "unix"
-            if self._has_room(host):
-                self._welcome(listener, accepted, host)
-            else:
-                self.counters.refused += 1
-                log.warning("connection refused, too many already address=%s", host)
-                accepted.close()
-
-    def _welcome(self, listener: Listener, accepted: socket.socket, host: str) -> None:
-        self.counters.accepted += 1
-        self._sockets += 1
-        self._per_address[host] = self._per_address.get(host, 0) + 1
-        accepted.setblocking(False)
-        if accepted.family != socket.AF_UNIX:
-            self._keepalive.apply(accepted)
+    def _welcome(self, arrival: Arrival) -> None:
+        host = arrival.host
         link: SocketLink
-        if listener.tls is not None:
-            link = TlsLink(self._number(), self._decoder(), self._outboxes, accepted, host, listener.tls)
+        if arrival.tls is not None:
+            link = TlsLink(self._number(), self._decoder(), self._outboxes, arrival.socket, host, arrival.tls)
             self._expect(link, self.now + self.limits.handshake_timeout)
         else:
-            link = SocketLink(self._number(), self._decoder(), self._outboxes, accepted, host)
+            link = SocketLink(self._number(), self._decoder(), self._outboxes, arrival.socket, host)
             self._introduce(link, self._rights(host))
         self._links[link.id] = link
         self._watch(link)
-
-    def _pause_accepting(self, error: OSError) -> None:
-        """Out of descriptors: a listener that stays readable would keep this loop busy for nothing."""
-        log.error("cannot accept error=%s pause_seconds=%g", error.strerror, ACCEPT_PAUSE)
-        self._accept_at = self.now + ACCEPT_PAUSE
-        for descriptor in self._listeners:
-            self._poller.unregister(descriptor)
-
-    def _accept_again(self) -> None:
-        self._accept_at = inf
-        for descriptor in self._listeners:
-            self._poller.register(descriptor, READ)
-
-    def _has_room(self, host: str) -> bool:
-        if self._sockets >= self.limits.connections:
-            return False
-        return _is_local(host) or self._per_address.get(host, 0) < self.limits.connections_per_address
 
     def _drop(self, link: Link, reason: str) -> None:
         log.debug("connection closed peer=%d reason=%s", link.id, reason)
@@ -507,10 +399,7 @@ class Server:
                 self._poller.unregister(descriptor)
                 del self._watched[descriptor]
             self._partial.pop(link, None)
-            self._sockets -= 1
-            self._per_address[link.address] -= 1
-            if not self._per_address[link.address]:
-                del self._per_address[link.address]
+            self._door.leave(link.address)
             self._let_go(link)
             for sources in self._held.values():
                 sources.pop(link, None)
@@ -550,19 +439,8 @@ class Server:
                 self._drop(link, "incomplete message")
         self._sweep_at = now + SWEEP_INTERVAL if self._partial else inf
 
-    def _stop_listening(self) -> None:
-        for descriptor, listener in self._listeners.items():
-            if self._accept_at == inf:  # otherwise it is not registered
-                self._poller.unregister(descriptor)
-            listener.socket.close()
-            if listener.endpoint.startswith("unix://"):
-                with suppress(OSError):
-                    os.unlink(listener.endpoint.removeprefix("unix://"))
-        self._listeners = {}
-        self._accept_at = inf
-
     def _close_all(self) -> None:
-        self._stop_listening()
+        self._door.close()
         while self._links:
             self._drop(next(iter(self._links.values())), "the server stops")
         self._touched.clear()
@@ -595,7 +473,3 @@ def _base36(number: int) -> str:
         number, digit = divmod(number, 36)
         digits = "0123456789abcdefghijklmnopqrstuvwxyz"[digit] + digits
     return digits
-
-
-def _is_local(host: str) -> bool:
-    return host == "unix" or host.startswith("127.") or host == "::1"

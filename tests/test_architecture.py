@@ -47,9 +47,10 @@ ABRAXAS = {
     "journal/sqlite": ("", {"broker", "errors", "journal"}),
     "journal/writer": ("", {"broker", "errors", "journal", "nursery", "trio"}),
     "poller": ("", set()),
+    "door": ("", {"errors", "poller", "protocol", "transport"}),
     "server": (
         "",
-        {"access", "broker", "errors", "journal", "link", "nursery", "poller", "protocol", "transport", "trio"},
+        {"access", "broker", "door", "errors", "journal", "link", "nursery", "poller", "protocol", "trio"},
     ),
     "connection": ("", {"errors", "protocol", "trio"}),
     "dump": ("", {"errors", "protocol", "trio"}),

@@ -239,7 +239,7 @@ async def test_out_of_descriptors_the_server_goes_on_and_accepts_again_later() -
         resource.setrlimit(resource.RLIMIT_NOFILE, (late.fileno() + 1, hard))
         try:
             late.connect(waiting.getpeername())
-            await until(lambda: server._accept_at < float("inf"))
+            await until(lambda: server._door.again_at < float("inf"))
             await one.send(P(Type.ECHO_REQ))
             assert await one.receive() == [Packet(Type.ECHO_RES)]
         finally:

@@ -56,6 +56,14 @@ async def test_a_port_in_use_is_named_with_what_to_do() -> None:
                 pytest.fail("it must not be served")
 
 
+async def test_where_one_endpoint_is_taken_none_is_listened_on() -> None:
+    async with serve("127.0.0.1:0") as server:
+        other = Server()
+        with pytest.raises(ListenError, match="in use"):
+            await other.serve(["127.0.0.1:0", server.endpoints[0]])
+    assert other.endpoints == []
+
+
 async def test_a_server_that_is_not_there_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]
