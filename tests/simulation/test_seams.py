@@ -25,10 +25,12 @@ ALLOWED = {
     "abraxas_py.link": {"socket"},
     "abraxas_py.poller": {"selectors"},  # of the server, which nobody gives a socket here
     "abraxas_py.payload": {"uuid"},  # the name of a function for one stream
-    "abraxas_py.server": {"os", "selectors", "socket", "time"},  # its clock can be given
+    "abraxas_py.door": {"os", "socket"},  # attached peers do not come by it
+    "abraxas_py.server": {"os", "socket", "time"},  # its clock can be given
     "abraxas_py.transport": {"os", "socket"},  # a dialer can be given
     "gearbox.client": {"uuid"},  # ids of calls, tokens
-    "gearbox.core": {"random", "time"},  # jitter; its clock can be given, how long a commit took is for people
+    "gearbox.core": {"time"},  # its clock can be given
+    "gearbox.engine": {"random", "time"},  # jitter; its clock can be given, how long a commit took is for people
     "gearbox.cores": {"os", "socket", "time"},  # its clock can be given
     "gearbox.daemon": {"os", "uuid"},
     "gearbox.store.sql": {"uuid"},  # a dedupe that nobody named
