@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from abraxas_py.broker import Record, Store
@@ -19,13 +20,14 @@ from bench.broker import COSTS, DRAINED, LARGE, LATENCIES, QUEUED, RATE, systems
 from bench.brokers import OURS, REFERENCE, Broker
 from bench.cores import mariadb
 from bench.figures import Bench, Effort, Metric, Run, Sample
-from bench.load import Load, drive
+from bench.load import Load, compiled, drive
 from bench.machine import resident_mib
 
 __all__ = ["BENCHES"]
 
 FILLED = 10_000  # jobs of a transaction
 PAYLOAD = b"." * 64  # as `load` submits
+SLOW_SYNC = 8  # ms; a turn of a disk that turns 7,200 times a minute
 
 
 def queue(broker: Broker, folder: str) -> Sequence[str]:
@@ -56,6 +58,19 @@ def submissions() -> Mapping[str, Run]:
     if shutil.which("mariadbd", path=f"/usr/sbin:{os.environ['PATH']}"):
         runs |= {f"{name}, MariaDB": run for name, run in systems(submit_to_mariadb, only=(OURS,)).items()}
     return runs
+
+
+def submit_slowly(broker: Broker, effort: Effort) -> Sample:
+    """The same on a disk that takes its time to sync."""
+    library = compiled("slow_sync.c", "-shared", "-fPIC", "-ldl")
+    assert library is not None
+    environment = {**broker.environment, "LD_PRELOAD": library, "SYNC_MS": str(SLOW_SYNC)}
+    return submit(replace(broker, environment=environment), effort)
+
+
+def slow_submissions() -> Mapping[str, Run]:
+    """Nobody where nothing can be compiled."""
+    return systems(submit_slowly, only=LARGE) if compiled("slow_sync.c", "-shared", "-fPIC", "-ldl") else {}
 
 
 def restart(broker: Broker, effort: Effort) -> Sample:
@@ -97,6 +112,13 @@ BENCHES = [
         "SUBMIT_JOB_BG until JOB_CREATED with the queue on disk (or in MariaDB), 4 connections x 32 under way",
         (RATE, *LATENCIES, *COSTS),
         submissions,
+        REFERENCE,
+    ),
+    Bench(
+        "durable-slow",
+        f"The same where each sync of the disk takes {SLOW_SYNC} ms longer",
+        (RATE, *LATENCIES, *COSTS),
+        slow_submissions,
         REFERENCE,
     ),
     Bench(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.figures import Sample
 
-__all__ = ["Load", "drive"]
+__all__ = ["Load", "compiled", "drive"]
 
 HERE = Path(__file__).parent
 TIMEOUT = 300.0  # s
@@ -44,11 +44,17 @@ def drive(load: Load, port: int) -> Sample:
     return sample
 
 
-@cache
 def _generator() -> list[str]:
+    built = compiled("load.c")
+    return [sys.executable, str(HERE / "load_python.py")] if built is None else [built]
+
+
+@cache
+def compiled(source: str, *flags: str) -> str | None:
+    """The path of what a file of this folder becomes; None without a compiler."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
-        return [sys.executable, str(HERE / "load_python.py")]
-    built = Path(tempfile.mkdtemp(prefix="load-")) / "load"
-    subprocess.run([compiler, "-O2", "-o", str(built), str(HERE / "load.c")], check=True)
-    return [str(built)]
+        return None
+    built = Path(tempfile.mkdtemp(prefix="load-")) / source.partition(".")[0]
+    subprocess.run([compiler, "-O2", *flags, "-o", str(built), str(HERE / source)], check=True)
+    return str(built)
