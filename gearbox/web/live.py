@@ -26,6 +26,7 @@ from gearbox.job import TERMINAL
 __all__ = ["Listener", "Live", "listen"]
 
 EVERY = 0.25  # s between looks at jobs
+SHARE = 0.04  # of the time, at most, goes into looks: 50 pages shall not slow the scheduler by more than a twentieth
 LOOKS = 4  # of which the shortest tells what a look costs: the others had to wait for what was not theirs
 OVERVIEW_EVERY = 2.0  # its sums cost some 30 ms with thousands of buckets
 BEAT_EVERY = 15.0  # s of silence after which a comment is sent, so that a dead connection is noticed
@@ -120,7 +121,7 @@ class Live:
             except RpcError:  # the database fails: the pages stay as they are
                 await trio.sleep(OVERVIEW_EVERY)
             costs.append(trio.current_time() - began)
-            await trio.sleep(max(EVERY, 10 * min(costs)))  # at most a tenth of the time
+            await trio.sleep(max(EVERY, min(costs) / SHARE))
 
     async def _look_at_jobs(self) -> None:
         wanted = {id for listener in self._listeners for id in listener.ids}
