@@ -31,7 +31,8 @@ from abraxas_py.errors import JournalError, JournalFenced, JournalUncertain
 from abraxas_py.journal import ROW_BITS
 from abraxas_py.journal.gearmand import Left
 from abraxas_py.journal.leases import GRACE, Beat, Observer
-from abraxas_py.journal.mysql_link import MysqlLink, MysqlPlace, code_of, is_passing, judge, reason_of
+from abraxas_py.journal.mysql_codes import code_of
+from abraxas_py.journal.mysql_link import MysqlLink, MysqlPlace, is_passing, judge, reason_of
 
 __all__ = ["MysqlJournal"]
 

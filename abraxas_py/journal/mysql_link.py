@@ -13,8 +13,9 @@ from pymysql.constants import CLIENT, CR, ER
 
 from abraxas_py.errors import JournalRefused
 from abraxas_py.journal.leases import LEASE
+from abraxas_py.journal.mysql_codes import BUSY, CUT, FULL, READ_ONLY, code_of
 
-__all__ = ["DEFAULT_TABLE", "MysqlLink", "MysqlPlace", "code_of", "is_passing", "judge", "reason_of"]
+__all__ = ["DEFAULT_TABLE", "MysqlLink", "MysqlPlace", "is_passing", "judge", "reason_of"]
 
 DEFAULT_TABLE = "abraxas_jobs"
 CONNECT_TIMEOUT = 2  # s; shorter than `leases.GRACE`, so that nobody is declared dead for waiting
@@ -30,10 +31,7 @@ SESSION = (
 # REPEATABLE READ would lock the gaps between rows, too.
 ISOLATION = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
 
-LOST = {CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST, CR.CR_CONN_HOST_ERROR, 2055, 0, 1053, 1077, 1927, 3169, 4031}
-BUSY = {ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT}
-FULL = {ER.DISK_FULL, ER.RECORD_FILE_FULL}
-READ_ONLY = {ER.OPTION_PREVENTS_STATEMENT, 1792, 1836}
+LOST = CUT | {CR.CR_CONN_HOST_ERROR}
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +142,6 @@ class MysqlLink:
             self._lost_session = self.session
             self._connection._force_close()
         self._connection = None
-
-
-def code_of(error: BaseException) -> int:
-    """The server's number for an error."""
-    return error.args[0] if error.args and isinstance(error.args[0], int) else 0
 
 
 def _is_lost(error: pymysql.Error) -> bool:

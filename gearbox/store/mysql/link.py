@@ -6,12 +6,13 @@ import ssl
 from typing import Any
 
 import pymysql
-from pymysql.constants import CLIENT, CR, ER
+from pymysql.constants import CLIENT, ER
 
+from abraxas_py.journal.mysql_codes import BUSY, CUT, FULL, READ_ONLY, code_of
 from gearbox.errors import StoreBusy, StoreError, StoreFull
 from gearbox.store.address import MysqlAddress
 
-__all__ = ["CONTENDED", "code_of", "connect", "encryption", "is_lost", "tls_context", "translated"]
+__all__ = ["CONTENDED", "connect", "encryption", "is_lost", "tls_context", "translated"]
 
 CONNECT_TIMEOUT = 5  # s
 ANSWER_TIMEOUT = 5  # s for one statement; a lock is not waited for as long
@@ -27,12 +28,7 @@ SESSION = (
 # Locks are taken where they are wanted. REPEATABLE READ would add locks on gaps, and show rows of the past.
 ISOLATION = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
 
-# The others: being shut down, killed, silent for too long.
-LOST = {CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST, 2055, 0, 1053, 1077, 1927, 3169, 4031}
 CONTENDED = {ER.DUP_ENTRY, ER.ROW_IS_REFERENCED_2, ER.NO_REFERENCED_ROW_2}  # another core was faster: look again
-FULL = {ER.DISK_FULL, ER.RECORD_FILE_FULL}
-READ_ONLY = {ER.OPTION_PREVENTS_STATEMENT, 1792, 1836}
-BUSY = {ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT}
 
 
 def connect(address: MysqlAddress, answer_timeout: float | None = ANSWER_TIMEOUT) -> Any:
@@ -99,13 +95,9 @@ def encryption(address: MysqlAddress) -> str:
         connection.close()
 
 
-def code_of(error: BaseException) -> int:
-    return error.args[0] if error.args and isinstance(error.args[0], int) else 0
-
-
 def is_lost(error: pymysql.Error) -> bool:
     """Whether the connection is gone, so that nobody can tell what became of the last statement."""
-    return isinstance(error, pymysql.err.InterfaceError) or code_of(error) in LOST
+    return isinstance(error, pymysql.err.InterfaceError) or code_of(error) in CUT
 
 
 def translated(error: pymysql.Error, address: MysqlAddress) -> StoreError:
