@@ -22,7 +22,7 @@ from pathlib import Path
 
 from docopt import docopt
 
-from bench import broker, cores, dashboard, durable, growth, restart, scheduler
+from bench import broker, cores, dashboard, durable, growth, inside, restart, scheduler
 from bench.figures import Bench, Effort, Run
 from bench.plots import draw
 from bench.results import Results
@@ -30,6 +30,7 @@ from bench.tables import number, overview, table
 
 ALL: list[Bench] = [
     *broker.BENCHES,
+    *inside.BENCHES,
     *durable.BENCHES,
     *scheduler.BENCHES,
     *growth.BENCHES,

@@ -54,9 +54,9 @@ def systems(measure: Measure, *, only: tuple[str, ...] = ()) -> Mapping[str, Run
 
 def under(load: Load, serving: Serving) -> dict[str, float]:
     """What a load gives, with what it costs the server."""
-    cpu_before, began = cpu_seconds(serving.pid), time.monotonic()
+    cpu_before = cpu_seconds(serving.pid)
     sample = dict(drive(load, serving.port))
-    sample["server cpu"] = (cpu_seconds(serving.pid) - cpu_before) / (time.monotonic() - began)
+    sample["server cpu"] = (cpu_seconds(serving.pid) - cpu_before) / sample.pop("took")
     sample["load cpu"] = sample.pop("cpu")
     sample["per cpu"] = sample["rate"] / sample["server cpu"]
     return sample

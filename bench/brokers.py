@@ -18,7 +18,7 @@ from pathlib import Path
 
 from bench.machine import free_port, running, wait_for_port
 
-__all__ = ["OURS", "REFERENCE", "Broker", "Serving", "found"]
+__all__ = ["OURS", "REFERENCE", "Broker", "Serving", "found", "pythons"]
 
 OURS = "abraxas_py"
 REFERENCE = "gearmand"
@@ -58,17 +58,21 @@ class Broker:
             yield Serving(pid, port)
 
 
+def pythons() -> dict[str, str]:
+    """Ours by the interpreters that it is run by; `BENCH_PYTHONS` (`name=path name=path`) adds others to this one."""
+    words = (word.partition("=") for word in os.environ.get("BENCH_PYTHONS", "").split())
+    return {OURS: sys.executable} | {f"{OURS} ({name})": path for name, _, path in words}
+
+
 @cache
 def found() -> tuple[Broker, ...]:
-    """All that are here, ours first; `BENCH_PYTHONS` (`name=path name=path`) adds ours under other interpreters."""
+    """All that are here, ours first."""
     return (*_ours(), *_gearmand(), *_perl(), *_gear(), *_node())
 
 
 def _ours() -> Iterator[Broker]:
-    yield _under(OURS, sys.executable)
-    for word in os.environ.get("BENCH_PYTHONS", "").split():
-        name, _, path = word.partition("=")
-        yield _under(f"{OURS} ({name})", path)
+    for name, python in pythons().items():
+        yield _under(name, python)
 
 
 def _under(name: str, python: str) -> Broker:

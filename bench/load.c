@@ -12,7 +12,8 @@
  * BYTES    of data in each request
  *
  * Each request's data begins with the instant at which it was sent, and the answer brings it back: that is the latency.
- * Prints one line of JSON: rate (a second), p50 and p99 (ms), cpu (this process's share of one processor).
+ * Prints one line of JSON: rate (a second), p50 and p99 (ms), took (s, from the first request on, when all are connected),
+ * cpu (this process's share of one processor meanwhile).
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -302,7 +303,8 @@ int main(int argc, char **argv)
     while (jobs ? done < jobs : now() < count_until)
         turn(100);
     double took = (now() - began) / 1e9;
-    printf("{\"rate\": %.1f, \"p50\": %.4f, \"p99\": %.4f, \"cpu\": %.3f}\n",
-           jobs ? done / took : counted / seconds, percentile(0.5), percentile(0.99), (cpu_seconds() - cpu_before) / took);
+    printf("{\"rate\": %.1f, \"p50\": %.4f, \"p99\": %.4f, \"took\": %.4f, \"cpu\": %.3f}\n",
+           jobs ? done / took : counted / seconds, percentile(0.5), percentile(0.99), took,
+           (cpu_seconds() - cpu_before) / took);
     return 0;
 }

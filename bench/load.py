@@ -33,7 +33,7 @@ class Load:
 
 
 def drive(load: Load, port: int) -> Sample:
-    """Put a load on a server and measure: rate (a second), p50 and p99 (ms), cpu (share of a processor)."""
+    """Put a load on a server and measure: rate (a second), p50 and p99 (ms), took (s), cpu (share of a processor)."""
     words = (port, load.kind, load.clients, load.depth, load.workers, load.seconds, load.jobs, load.data_bytes)
     done = subprocess.run(
         [*_generator(), *map(str, words)], capture_output=True, text=True, timeout=TIMEOUT, check=False

@@ -166,7 +166,8 @@ def main(port: int, kind: str, clients: int, depth: int, workers: int, seconds: 
     cpu = max(usage.ru_utime + usage.ru_stime for usage in used) / took
     ordered = sorted(load.took) or [0.0]
     p50, p99 = ordered[len(ordered) // 2], ordered[len(ordered) * 99 // 100]
-    print(json.dumps({"rate": rate, "p50": p50, "p99": p99, "cpu": cpu}))
+    whole = took if jobs else took + seconds / 10  # with the warming up
+    print(json.dumps({"rate": rate, "p50": p50, "p99": p99, "took": whole, "cpu": cpu}))
 
 
 if __name__ == "__main__":
