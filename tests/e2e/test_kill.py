@@ -11,6 +11,7 @@ import random
 import signal
 from collections import Counter
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import trio
@@ -23,6 +24,7 @@ KILLS = int(os.environ.get("GEARBOX_TEST_KILLS", "4"))
 SEED = int(os.environ.get("GEARBOX_TEST_SEED", "1"))
 QUEUERS = 4
 WATCH_TIMEOUT = 100.0  # s
+RESUME_TIMEOUT = 40.0  # s from a death to the next acknowledged job
 
 
 def test_kill_at_random_moments_under_load(gearbox: Any, tmp_path: Path) -> None:
@@ -34,6 +36,8 @@ async def kill_and_count(gearbox: Any, tmp_path: Path) -> None:
     ledger = tmp_path / "ran"
     ledger.touch()
     acknowledged: dict[int, str] = {}
+    answered: list[tuple[float, float]] = []  # when such a call was made, and when its id was there
+    deaths: list[float] = []
     core = gearbox.core()
     # The command says that it ran, takes a moment, and says so again: an overlap or a second run shows in the ledger.
     script = f'echo "start $1" >> {ledger}; sleep 0.0$2; echo "end $1" >> {ledger}; echo "$1"'
@@ -44,6 +48,7 @@ async def kill_and_count(gearbox: Any, tmp_path: Path) -> None:
         while not done.is_set():
             n += 1
             name = f"{number}.{n}"
+            called = trio.current_time()
             try:
                 id = await g.queue("kill::job", [name, str(n % 10)])
             except (AbraxasError, RpcError):
@@ -51,6 +56,7 @@ async def kill_and_count(gearbox: Any, tmp_path: Path) -> None:
             else:
                 assert id not in acknowledged
                 acknowledged[id] = name
+                answered.append((called, trio.current_time()))
             await trio.sleep(chance.uniform(0.05, 0.15))
 
     async with open_gearbox([gearbox.address], connect_timeout=5) as g:
@@ -62,8 +68,11 @@ async def kill_and_count(gearbox: Any, tmp_path: Path) -> None:
                 await trio.sleep(chance.uniform(0.2, 1.5))
                 core.send_signal(signal.SIGKILL)
                 core.wait()
+                deaths.append(trio.current_time())
                 core = await trio.to_thread.run_sync(gearbox.core)
-            await trio.sleep(1)
+            with trio.fail_after(RESUME_TIMEOUT):
+                while max(answered, default=(0.0, 0.0))[0] < deaths[-1]:  # noqa: ASYNC110
+                    await trio.sleep(0.1)
             done.set()
 
         assert len(acknowledged) > 3 * KILLS  # on a busy machine; else some 20
@@ -83,4 +92,9 @@ async def kill_and_count(gearbox: Any, tmp_path: Path) -> None:
     twice = {name: count for name, count in runs.items() if count > 1}
     assert not twice, f"ran more than once: {twice}"
     assert runs.keys() >= set(acknowledged.values())
-    print(f"{KILLS} kills, seed {SEED}: {len(acknowledged)} jobs acknowledged, each ran once")
+    resumed = [min(at for called, at in answered if called > death) - death for death in deaths]
+    assert max(resumed) < RESUME_TIMEOUT
+    print(
+        f"{KILLS} kills, seed {SEED}: {len(acknowledged)} jobs acknowledged, each ran once; from a death to the next "
+        f"acknowledged job, with g-core's start: median {median(resumed):.2f} s, at most {max(resumed):.2f} s"
+    )

@@ -35,6 +35,7 @@ SEED = int(os.environ.get("GEARBOX_TEST_SEED", "1"))
 LONGEST = float(os.environ.get("GEARBOX_TEST_FAULT_SECONDS", "3"))  # that a fault lasts
 METHOD = "fault::job"
 QUEUERS = 4
+PAUSE = 0.15  # s of each between its calls: together about what the worker can run
 WARM_UP = 0.5  # s of load before the first fault
 RESUME_TIMEOUT = 60.0  # s until a job is acknowledged again after a fault
 END_TIMEOUT = 150.0  # s for all jobs to end once the faults are over: a lease is 30 s, a missing job's grace 60 s
@@ -164,7 +165,7 @@ async def _queue(trial: Trial, gearbox: Gearbox, number: int, done: trio.Event) 
             pass  # not acknowledged: it may have been stored or not
         else:
             trial.ledger.note(id, name)
-        await trio.sleep(0.05)
+        await trio.sleep(PAUSE)
 
 
 async def _all_complete(trial: Trial) -> None:
