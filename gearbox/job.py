@@ -280,8 +280,8 @@ class Reported:
 class Lapsed:
     """The row's `next_at` has passed without news: its lease is over, or its time.
 
-    `was_started` says that a worker had leave to run the attempt; `losses`, how many attempts before it, one after the
-    other, went missing.
+    `was_started` says that a worker had leave to run the attempt; `losses`, how many of the attempts before it that
+    went missing, one after the other, were started too.
     """
 
     was_started: bool = False

@@ -43,7 +43,7 @@ RETRY_FLOOR = 0.1  # s; a worker that fails at once with retry_delay 0 must not 
 DATA_GRACE = 30.0  # s from Gearman's "ended" to the worker's data (original: for ever)
 MISSING_GRACE = 5.0  # s from "nobody knows it" to the end of the attempt (as the original)
 LEASE = 30.0  # s between signs of life of an attempt that no Gearman connection of ours watches
-POISON = 3  # attempts that go missing one after the other: the job may be what kills its workers
+POISON = 3  # attempts that were started and go missing, one after the other: the job may be what kills its workers
 STOPPED = 55.0  # s after which a worker that was cut off has surely stopped: `work.lease` bears silence for 50
 RENEWAL = 10.0  # s of a lease that must be used up before a sign of life is written down
 
@@ -186,7 +186,7 @@ def _lapsed(job: Job, event: Lapsed, now: float, chance: float) -> Transition:
         # Its worker hears of it when it next asks whether to go on, and must have stopped before the next one starts.
         return failed(job, ACTIVE, Outcome.TIMED_OUT, error, "timed out", now, chance, pause=STOPPED)
     if job.status is Status.MISSING:
-        if event.losses + 1 >= POISON and job.retries < job.max_retries:
+        if event.was_started and event.losses + 1 >= POISON and job.retries < job.max_retries:
             message = f"went missing {POISON} times in a row, which its workers may not survive: not tried again"
             set = {"completed": now, "result_data": error_text(Code.WENT_MISSING, message), **_unwatched(job)}
             error = set["result_data"]

@@ -333,7 +333,7 @@ def _lapsed(tx: Tx, job: Job) -> Lapsed:
     for attempt in reversed(earlier):
         if attempt.outcome is not Outcome.MISSING:
             break
-        losses += 1
+        losses += attempt.started_at is not None
     return Lapsed(current.started_at is not None, losses)
 
 

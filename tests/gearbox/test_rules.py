@@ -202,8 +202,9 @@ NEWS = [
     (missing(), Reported(progress=1.0), Status.RUNNING, None),
     (missing(), Lapsed(), Status.ERRORED, Outcome.MISSING),
     (missing(max_retries=1), Lapsed(), Status.WAITING, Outcome.MISSING),
-    (missing(max_retries=9, retries=1), Lapsed(losses=1), Status.WAITING, Outcome.MISSING),
-    (missing(max_retries=9, retries=2), Lapsed(losses=2), Status.ERRORED, Outcome.MISSING),
+    (missing(max_retries=9, retries=1), Lapsed(True, losses=1), Status.WAITING, Outcome.MISSING),
+    (missing(max_retries=9, retries=2), Lapsed(True, losses=2), Status.ERRORED, Outcome.MISSING),
+    (missing(max_retries=9, retries=2), Lapsed(False, losses=2), Status.WAITING, Outcome.MISSING),
 ]  # fmt: skip
 
 

@@ -287,6 +287,25 @@ def t3_terminal(store: Store) -> Any:
     return partial(life.queue, NewJob("a::b", before_id=t13(store)))
 
 
+@pytest.mark.parametrize(("is_started", "end"), [(True, ERRORED), (False, WAITING)])
+def test_a_job_is_given_up_when_its_workers_vanish_not_when_there_is_none(
+    store: Store, is_started: bool, end: Status
+) -> None:
+    id = queue(store, max_retries=9).value
+    now = NOW
+    for epoch in range(1, 4):
+        now += 100
+        looked_at(store, run(store, partial(life.look, id), now), now)
+        if is_started:
+            assert run(store, partial(life.job_start, id, epoch, "w"), now).value
+        news(store, id, NoWorker(), now)
+        assert status(store, id) is MISSING
+        now += attempts.MISSING_GRACE
+        looked_at(store, run(store, partial(life.look, id), now), now)
+    assert outcomes(store, id) == [Outcome.MISSING] * 3
+    assert status(store, id) is end
+
+
 @pytest.mark.parametrize(("make", "code"), [(t3_self, 400), (t3_parent, 404), (t3_active, 409), (t3_terminal, 409)])
 def test_t3_what_is_refused_leaves_no_row(store: Store, make: Callable[[Store], Any], code: int) -> None:
     step = make(store)
