@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import attrs
 
-from gearbox import rules
 from gearbox.errors import Code, RpcError
 from gearbox.job import FAILED, Action, Job, NewJob, Status
 from gearbox.rules.bundle import Item, check_order
-from gearbox.steps.life import advance
+from gearbox.steps.life import admit, advance
 from gearbox.store import Lock, Moment, Result, Tx
 
 __all__ = ["BUNDLE_LIMIT", "queue_many", "retry"]
@@ -155,7 +154,7 @@ def _store(items: Sequence[Item], tx: Tx, moment: Moment, who: str, why: str) ->
         target = None if new.before_id is None else tx.job(new.before_id, Lock.EXCLUSIVE)
         if target is not None:
             targets[target.id] = None
-        initial = rules.admit(new, parent, target, is_cycle=False)
+        initial = admit(new, parent, target, is_cycle=False, tx=tx)
         ids[place] = tx.insert(new, initial, moment.now, who, why).id
     for place in order:  # members come before their targets in the order
         before = items[place].before

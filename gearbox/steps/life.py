@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from gearbox import rpc, rules
-from gearbox.errors import Code, RpcError
+from gearbox.errors import Code, RpcError, StoreBusy
 from gearbox.job import (
     ACTIVE,
     TERMINAL,
@@ -46,6 +46,7 @@ __all__ = [
     "DUE_LIMIT",
     "RETURN_GRACE",
     "Stranded",
+    "admit",
     "advance",
     "alive",
     "begin",
@@ -96,7 +97,7 @@ def queue(new: NewJob, tx: Tx, moment: Moment, who: str | None = None, why: str 
     parent = None if new.after_id is None else tx.job(new.after_id, Lock.SHARED)
     target = None if new.before_id is None else tx.job(new.before_id, Lock.EXCLUSIVE)
     is_cycle = parent is not None and target is not None and tx.waits_for(parent.id, target.id)
-    initial = rules.admit(new, parent, target, is_cycle)
+    initial = admit(new, parent, target, is_cycle, tx)
     job = tx.insert(new, initial, moment.now, who or moment.owner, why)
 
     actions = [] if target is None else advance(tx, moment, target.id)
@@ -106,6 +107,20 @@ def queue(new: NewJob, tx: Tx, moment: Moment, who: str | None = None, why: str 
     facts = Facts(job, None if original is None else original.status, Pool(), twin)
     actions += decide(tx, moment, facts)
     return Result(job.id, actions)
+
+
+def admit(new: NewJob, parent: Job | None, target: Job | None, is_cycle: bool, tx: Tx) -> Status:
+    """`rules.admit`, for a call whose token is not known.
+
+    What is refused may be a call that another core has stored while this one waited for the row of its target, which
+    has moved on since: then all is run again (StoreBusy), and finds it.
+    """
+    try:
+        return rules.admit(new, parent, target, is_cycle)
+    except RpcError:
+        if new.submit_token is not None and tx.job_of_token(new.submit_token, anew=True) is not None:
+            raise StoreBusy("another core has stored this call meanwhile") from None
+        raise
 
 
 @changes_job
@@ -286,6 +301,9 @@ def facts_of(tx: Tx, moment: Moment, facts: Facts) -> Facts:
         if control.concurrency is not None:
             active = tx.active(job.method)
             known |= {"active": active, "ahead": tx.ahead(job, max(control.concurrency - active, 1))}
+            if job.has_dedupe and facts.twin is None:
+                # `active` may have waited for another core to commit, and what it gave the place to may be the twin.
+                known["twin"] = tx.twin(job.dedupe)
     return attrs.evolve(facts, **known)
 
 

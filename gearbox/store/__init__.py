@@ -208,7 +208,8 @@ class Tx(Protocol):
 
     def job(self, id: int, lock: Lock = Lock.NONE) -> Job | None: ...
 
-    def job_of_token(self, submit_token: str) -> Job | None: ...
+    def job_of_token(self, submit_token: str, anew: bool = False) -> Job | None:
+        """The job that this call stored. `anew`: the answer that is remembered from before may be old."""
 
     def resolve(self, id: int, lock: Lock = Lock.NONE) -> Job | None:
         """The job itself, or the one that it is at last a duplicate of. A lock holds all of the chain."""

@@ -128,7 +128,7 @@ class Reading(Writing):
                 changes.locked[id] = how
         return job
 
-    def job_of_token(self, submit_token: str) -> Job | None:
+    def job_of_token(self, submit_token: str, anew: bool = False) -> Job | None:
         id = self.changes.tokens.get(submit_token)
         if id is not None:
             return self.job(id)

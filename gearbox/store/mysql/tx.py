@@ -70,8 +70,8 @@ class MysqlTx(SqlTx):
             rows = self._execute(SELECT_TOKENS % named(tokens), tokens).fetchall()
             self._tokens |= dict.fromkeys(tokens.values()) | dict(rows)
 
-    def job_of_token(self, submit_token: str) -> Job | None:
-        if submit_token not in self._tokens:
+    def job_of_token(self, submit_token: str, anew: bool = False) -> Job | None:
+        if anew or submit_token not in self._tokens:
             return super().job_of_token(submit_token)
         id = self._tokens[submit_token]
         return None if id is None else self.job(id)

@@ -6,6 +6,8 @@ More rounds than CI has time for: `GEARBOX_TEST_RACES=500 pytest tests/gearbox/s
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
@@ -22,7 +24,7 @@ from gearbox.errors import RpcError
 from gearbox.job import ACTIVE, Ended, NewJob, Outcome, Reported, Status
 from gearbox.rules.recurrence import Missed, Overlap, Schedule
 from gearbox.steps import controls, cores, life, orphans, recurring
-from gearbox.store import Moment, Result, Step, Tx
+from gearbox.store import Lock, Moment, Result, Step, Tx
 from gearbox.store.address import MysqlAddress
 
 pytestmark = pytest.mark.mariadb
@@ -57,6 +59,14 @@ def fail(id: int, epoch: int | None = None) -> Step:
 
 def look(id: int) -> Step:
     return partial(life.look, id)
+
+
+def until_somebody_waits(mariadb: MariaDb) -> None:
+    """For a lock. The server looks again only when nobody has asked for a tenth of a second."""
+    until = time.monotonic() + 10
+    while mariadb.sql("SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'") != [(1,)]:
+        assert time.monotonic() < until, "nobody waits"
+        time.sleep(0.15)
 
 
 def ends(it: Track, id: int) -> int:
@@ -139,6 +149,28 @@ def test_i7_a_member_joins_a_pool_before_its_target_is_claimed_or_is_refused(it:
             assert it.status(target) is Status.RUNNING
 
 
+def test_i7_a_call_that_is_made_again_while_its_first_is_stored_is_answered_alike(it: Track, mariadb: MariaDb) -> None:
+    target = it.one.do(queue(after_date=NOW + 50))
+    has_begun = threading.Event()
+    call = queue(before_id=target, method="gearbox\\core::noop", submit_token="again")
+
+    def store(tx: Tx, moment: Moment) -> Result:
+        tx.job(target, Lock.EXCLUSIVE)
+        has_begun.set()
+        until_somebody_waits(mariadb)
+        result = call(tx, moment)
+        life.look(target, tx, moment)  # its only member has ended, and its date has come
+        return result
+
+    def again(tx: Tx, moment: Moment) -> Result:
+        has_begun.wait(10)
+        return call(tx, moment)
+
+    first, second = it.race(store, again, LATER)
+    assert it.status(target) is Status.RUNNING
+    assert second == first
+
+
 @pytest.mark.parametrize("ending", [complete, fail])
 def test_i8_the_last_two_members_of_a_pool_decide_its_target_once(it: Track, ending: Any) -> None:
     for _ in range(ROUNDS):
@@ -171,6 +203,26 @@ def test_i9_of_two_jobs_of_a_dedupe_that_are_queued_at_once_one_runs(it: Track) 
     for n in range(ROUNDS):
         ids = it.race(queue(dedupe=f"D{n}"), queue(dedupe=f"D{n}"))
         assert sorted(it.status(id).value for id in ids) == ["duplicate", "running"]
+
+
+def test_i9_a_job_that_comes_while_its_twin_takes_the_last_place_is_a_duplicate(it: Track, mariadb: MariaDb) -> None:
+    it.one.do(partial(controls.control, "a::b", {"concurrency": 1}))
+    it.other.do(partial(life.sweep, [], 0))  # so that it knows
+    has_begun = threading.Event()
+
+    def claim(tx: Tx, moment: Moment) -> Result:
+        tx.active("a::b")
+        has_begun.set()
+        until_somebody_waits(mariadb)
+        return queue(dedupe="D")(tx, moment)
+
+    def come(tx: Tx, moment: Moment) -> Result:
+        has_begun.wait(10)
+        return queue(dedupe="D")(tx, moment)
+
+    first, second = it.race(claim, come)
+    assert it.status(first) is Status.RUNNING
+    assert it.status(second) is Status.DUPLICATE
 
 
 def test_i10_an_original_that_meets_its_own_dedupe_again_passes_its_watchers_on(it: Track) -> None:
