@@ -13,7 +13,7 @@ from docopt import docopt
 
 # Tests are imported by path, not as a package, so what they share must be found like this.
 TESTS = Path(__file__).parent.parent
-sys.path[:0] = [str(TESTS / folder) for folder in ("fuzz", "broker", "gearbox", "e2e")]
+sys.path[:0] = [str(TESTS / folder) for folder in ("fuzz", "broker", "gearbox", "gearbox/store", "e2e", "servers")]
 
 from fuzz_campaign import Broken, run  # noqa: E402
 from targets import TARGETS  # noqa: E402

@@ -12,6 +12,7 @@ from fuzz_gearmand import AgainstGearmand
 from fuzz_lines import Lines
 from fuzz_packets import Packets
 from fuzz_rpc import Rpc
+from fuzz_store import StoreOnMariadb, StoreOnSqlite
 from fuzz_streams import Streams
 from fuzz_toml import Toml
 
@@ -19,5 +20,17 @@ __all__ = ["TARGETS"]
 
 TARGETS: Mapping[str, Callable[[], Target]] = {
     target.name: target
-    for target in (Packets, Streams, AgainstGearmand, Lines, Toml, Dates, Environment, Arguments, Rpc)
+    for target in (
+        Packets,
+        Streams,
+        AgainstGearmand,
+        Lines,
+        Toml,
+        Dates,
+        Environment,
+        Arguments,
+        Rpc,
+        StoreOnSqlite,
+        StoreOnMariadb,
+    )
 }
