@@ -58,7 +58,7 @@ class Crew:
         self._name = f"{socket.gethostname()}:{os.getpid()}:{instance[-8:]}"
         self._reporter = Reporter(gearbox, teller)
         self._posts: dict[str, _Post] = {}
-        self._retired: set[_Post] = set()
+        self._retired: dict[_Post, None] = {}  # in the order in which they are waited for
         self._connections = 0
         self._was_lost = False
 
@@ -88,7 +88,7 @@ class Crew:
         """Take no more jobs of a method, and let go of it when those that run are done."""
         logger.debug("retiring method=%s", name)
         post = self._posts.pop(name)
-        self._retired.add(post)
+        self._retired[post] = None
         post.worker.stop()
         if not post.connected.is_set():
             post.scope.cancel()  # a worker that never had a server has nothing to finish
@@ -120,7 +120,7 @@ class Crew:
         await post.handler.wait_until_idle()  # what runs on although its connection was lost
         post.on_end()
         post.ended.set()
-        self._retired.discard(post)
+        self._retired.pop(post, None)
 
     def _connect(self, post: _Post) -> None:
         logger.debug("connected method=%s", post.name)
