@@ -17,6 +17,7 @@ import trio
 from gearbox.errors import StoreError, StoreUncertain
 from gearbox.store import Batch, Moment, Step
 from gearbox.store.sqlite import SqliteStore
+from tests.simulation import determinism
 
 if TYPE_CHECKING:
     from tests.simulation.node import Node
@@ -84,7 +85,7 @@ class Database:
         return run
 
     async def _pass(self) -> None:
-        await trio.sleep(self.latency * self.world.chance.random())
+        await determinism.sleep(self.latency * self.world.chance.random())
 
     def check(self) -> None:
         """Raise what is wrong now, before a statement runs."""

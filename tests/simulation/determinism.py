@@ -14,17 +14,19 @@ PYTHONHASHSEED=0 (`with_fixed_hashes`).
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 import random
 import sys
 from collections.abc import Awaitable, Callable
 from functools import cache
+from heapq import heappop, heappush
 from typing import Any, TypeVar
 from unittest.mock import patch
 
 import trio
 
-__all__ = ["run", "with_fixed_hashes"]
+__all__ = ["at", "run", "sleep", "with_fixed_hashes"]
 
 T = TypeVar("T")
 
@@ -66,6 +68,28 @@ def run(main: Callable[[], Awaitable[T]], seed: int) -> T:
         gc.collect()
 
 
+def at(moment: float, act: Callable[[], object]) -> None:
+    """Have something done at a moment of the clock, as the outside does: by no task."""
+    _trio.GLOBAL_RUN_CONTEXT.runner.io_manager.at(moment, act)
+
+
+async def sleep(seconds: float) -> None:
+    """As trio's, which makes a scope and cancels it: that costs several times as much."""
+    task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
+
+    def wake() -> None:
+        if task is not None:
+            trio.lowlevel.reschedule(task)
+
+    def give_up(_: object) -> trio.lowlevel.Abort:
+        nonlocal task
+        task = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    at(trio.current_time() + seconds, wake)
+    await trio.lowlevel.wait_task_rescheduled(give_up)
+
+
 @cache
 def _freeze() -> None:
     """What is there before the first run need not be looked at after each."""
@@ -92,7 +116,7 @@ class _Time(trio.abc.Clock):
 
 
 class _Descriptors:
-    """What trio waits for while nobody has anything to do: descriptors.
+    """What trio waits for while nobody has anything to do: descriptors, and what the outside does at its time (`at`).
 
     None is ever ready here but trio's own, by which it tells itself of calls that `run_sync_soon` was given.
     """
@@ -101,12 +125,22 @@ class _Descriptors:
         self._watched = watched
         self._calls = calls
         self._time = time
+        self._coming: list[tuple[float, int, Callable[[], object]]] = []  # a heap
+        self._numbers = itertools.count()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._watched, name)
 
+    def at(self, moment: float, act: Callable[[], object]) -> None:
+        heappush(self._coming, (moment, next(self._numbers), act))
+
     def get_events(self, timeout: float) -> Any:
         if self._calls.size():
             return self._watched.get_events(0.0)
-        self._time.now += timeout
+        until = self._time.now + timeout
+        if self._coming and self._coming[0][0] <= until:
+            until = max(self._coming[0][0], self._time.now)
+            while self._coming and self._coming[0][0] <= until:
+                heappop(self._coming)[2]()
+        self._time.now = until
         return ()

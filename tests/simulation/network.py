@@ -10,12 +10,12 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable
-from math import inf
 from typing import TYPE_CHECKING
 
 import trio
 
 from abraxas_py.errors import ConnectionLost
+from tests.simulation import determinism
 
 if TYPE_CHECKING:
     from tests.simulation.node import Node
@@ -31,7 +31,7 @@ PIECES = 0.1  # of what is sent travels in pieces
 class Flow:
     """One direction of a connection."""
 
-    __slots__ = ("is_broken", "is_ended", "last_at", "nap", "pieces", "rest")
+    __slots__ = ("is_broken", "is_ended", "last_at", "pieces", "reader", "rest")
 
     def __init__(self) -> None:
         self.pieces: deque[tuple[float, bytes]] = deque()  # on the way: when they arrive
@@ -39,12 +39,22 @@ class Flow:
         self.rest = b""
         self.is_ended = False
         self.is_broken = False
-        self.nap: trio.CancelScope | None = None  # of who reads, until the next piece arrives
+        self.reader: trio.lowlevel.Task | None = None  # who waits
+
+    async def wait(self) -> None:
+        """Until there may be something to read."""
+        self.reader = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._leave)
+
+    def _leave(self, _: object) -> trio.lowlevel.Abort:
+        self.reader = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
     def change(self) -> None:
         """Let the reader look again."""
-        if self.nap is not None:
-            self.nap.cancel()
+        if self.reader is not None:
+            trio.lowlevel.reschedule(self.reader)
+            self.reader = None
 
 
 class Connection:
@@ -104,8 +114,8 @@ class End(trio.abc.Stream):
         chance, network = connection.chance, connection.network
         network.world.note("send", connection.number, self.side, len(data))
         at = max(flow.last_at, trio.current_time() + connection.delay + network.lag)
-        if flow.nap is not None and not flow.pieces and not self.is_cut:
-            flow.nap.deadline = at
+        if flow.reader is not None and not flow.pieces and not self.is_cut:
+            determinism.at(at, flow.change)
         while data:
             size = chance.randint(1, len(data)) if chance.random() < PIECES else len(data)
             flow.pieces.append((at, data[:size]))
@@ -123,18 +133,16 @@ class End(trio.abc.Stream):
             self._check()
             if flow.rest:
                 return self._read(max_bytes)
-            arrives_at = inf
             if not self.other.is_cut:
                 if flow.pieces:
                     arrives_at = flow.pieces[0][0]
                     if arrives_at <= trio.current_time():
                         flow.rest = flow.pieces.popleft()[1]
                         return self._read(max_bytes)
+                    determinism.at(arrives_at, flow.change)
                 elif flow.is_ended:
                     return b""
-            with trio.CancelScope(deadline=arrives_at) as flow.nap:
-                await trio.sleep_forever()
-            flow.nap = None
+            await flow.wait()
 
     def _read(self, max_bytes: int | None) -> bytes:
         flow = self.arriving
