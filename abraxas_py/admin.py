@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from types import TracebackType
 from typing import NamedTuple, TypeVar
 
@@ -32,6 +33,7 @@ __all__ = [
 log = logging.getLogger("abraxas.admin")
 
 T = TypeVar("T")
+Row = TypeVar("Row", FunctionStatus, PriorityStatus)
 
 
 class WorkerRow(NamedTuple):
@@ -80,21 +82,11 @@ class Admin:
 
     async def status(self) -> list[FunctionStatus]:
         """All functions with their jobs and workers; numbers of several servers are added up."""
-        merged: dict[bytes, FunctionStatus] = {}
-        for _, rows in await self._tables("status", FunctionStatus.parse):
-            for row in rows:
-                known = merged.get(row.function, (b"", 0, 0, 0))
-                merged[row.function] = FunctionStatus(row.function, *map(sum, zip(row[1:], known[1:], strict=True)))
-        return list(merged.values())
+        return _merged(await self._tables("status", _function_status))
 
     async def priority_status(self) -> list[PriorityStatus]:
         """All functions with the jobs that wait, by priority; numbers of several servers are added up."""
-        merged: dict[bytes, PriorityStatus] = {}
-        for _, rows in await self._tables("prioritystatus", PriorityStatus.parse):
-            for row in rows:
-                known = merged.get(row.function, (b"", 0, 0, 0, 0))
-                merged[row.function] = PriorityStatus(row.function, *map(sum, zip(row[1:], known[1:], strict=True)))
-        return list(merged.values())
+        return _merged(await self._tables("prioritystatus", PriorityStatus.parse))
 
     async def workers(self) -> list[WorkerRow]:
         """All connections of all servers, this one too."""
@@ -278,6 +270,26 @@ async def open_admin(*servers: str | Endpoint | Dialer | Target) -> AsyncIterato
         yield admin
     finally:
         await admin.aclose()
+
+
+@lru_cache(maxsize=4096)
+def _function_status(line: bytes) -> FunctionStatus:
+    """A scheduler asks again and again, and few rows have changed."""
+    return FunctionStatus.parse(line)
+
+
+def _merged(tables: list[tuple[str, list[Row]]]) -> list[Row]:
+    """One row for each function, with the sums of its numbers."""
+    merged: dict[bytes, Row] = {}
+    for _, rows in tables:
+        for row in rows:
+            known = merged.get(row.function)
+            merged[row.function] = row if known is None else _sum(row, known)
+    return list(merged.values())
+
+
+def _sum(one: Row, other: Row) -> Row:
+    return type(one)(one.function, *(a + b for a, b in zip(one[1:], other[1:], strict=True)))
 
 
 def _name(function: bytes | str) -> bytes:
