@@ -107,9 +107,12 @@ class End(trio.abc.Stream):
         self._check()
         if self.other._is_closed:
             raise trio.BrokenResourceError("the other end is closed")
-        self._put(bytes(data))
+        self.put(bytes(data))
 
-    def _put(self, data: bytes) -> None:
+    def put(self, data: bytes) -> None:
+        """Send, where nobody has to hear that it cannot arrive: who reads here hears it."""
+        if self._is_closed or self.arriving.is_broken or self.other._is_closed:
+            return
         connection, flow = self.connection, self.other.arriving
         chance, network = connection.chance, connection.network
         network.world.note("send", connection.number, self.side, len(data))
@@ -154,13 +157,17 @@ class End(trio.abc.Stream):
         self.other.arriving.is_ended = True
         self.other.arriving.change()
 
-    async def aclose(self) -> None:
+    def close(self) -> None:
+        """Neither read nor send any more."""
         if not self._is_closed:
             self._is_closed = True
             self.arriving.change()
             self.end_sending()
             if self.other._is_closed:
                 self.connection.network.connections.pop(self.connection.number, None)
+
+    async def aclose(self) -> None:
+        self.close()
         await trio.lowlevel.checkpoint()
 
 

@@ -43,10 +43,12 @@ def serve(node: Node, nursery: trio.Nursery, server: Server) -> Callable[[End], 
     start = trio.lowlevel.current_task().context.run
 
     async def relay(end: End) -> None:
-        stream = server.attach()
-        async with end, stream, open_nursery() as both:
-            both.start_soon(_pump, end, stream, both.cancel_scope)
-            both.start_soon(_pump, stream, end, both.cancel_scope)
+        stream: Any = server.attach()
+        stream.wake = partial(_pass_on, stream, end)
+        async with end, stream:
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                while data := await end.receive_some(65536):
+                    await stream.send_all(data)
 
     def accept(end: End) -> None:
         if nursery.cancel_scope.cancel_called:  # the process ends: its kernel refuses what it does not take any more
@@ -57,13 +59,13 @@ def serve(node: Node, nursery: trio.Nursery, server: Server) -> Callable[[End], 
     return accept
 
 
-async def _pump(source: trio.abc.Stream, sink: trio.abc.Stream, scope: trio.CancelScope) -> None:
-    try:
-        while data := await source.receive_some(65536):
-            await sink.send_all(data)
-    except (trio.BrokenResourceError, trio.ClosedResourceError):
-        pass
-    scope.cancel()
+def _pass_on(stream: Any, end: End) -> None:
+    """What a server says leaves its process at once."""
+    data, stream.arrived = bytes(stream.arrived), bytearray()
+    if data:
+        end.put(data)
+    if stream.is_ended:
+        end.close()
 
 
 def make_server(node: Node) -> Server:
