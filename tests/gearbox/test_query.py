@@ -14,10 +14,15 @@ from gearbox.rules.query import Query, parse
     [
         ("", Query()),
         ("12 #13", Query(ids=(12, 13))),
+        (f"{2**63 - 1}", Query(ids=(2**63 - 1,))),
+        ("#tag X12 Xbox", Query(args=("#tag", "X12", "Xbox"))),
+        ('"12 #13" arg:Xbox', Query(args=("12 #13", "Xbox"))),
+        ("x" * 1000, Query(args=("x" * 1000,))),
         ("method:name/space::do", Query(methods=("name\\space::do",))),
         ("method:a::*,b::c", Query(methods=("a::*", "b::c"))),
         ("status:failed", Query(statuses=FAILED)),
         ("status:ready,running", Query(statuses=frozenset({Status.READY, Status.RUNNING}))),
+        ("status:ready,failed,,running", Query(statuses=FAILED | {Status.READY, Status.RUNNING})),
         ("README", Query(args=("README",))),
         ('arg:"two words" arg:x', Query(args=("two words", "x"))),
         ("error:timeout", Query(errors=("timeout",))),
@@ -31,22 +36,30 @@ def test_the_words_of_a_search(line: str, query: Query) -> None:
     assert parse(line) == query
 
 
+WORDS = "use method: status: arg: error: dedupe: after: before: schedule: priority: took> took< or a number"
+STATUSES = (
+    "ready, waiting, running, almost-done, errored, complete, invalid, missing, duplicate, "
+    "current, active, failed, ended"
+)
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("status:redy", "no status is called redy"),
-        ("priority:urgent", "no priority is called urgent"),
-        ("colour:red", "nobody knows colour"),
-        ("took>soon", "nobody knows took>soon"),
-        ("wait>3", "nobody knows wait>3"),
+        ("status:redy", f"no status is called redy: there are {STATUSES}"),
+        ("priority:urgent", "no priority is called urgent: there are high, normal, low"),
+        ("colour:red", f"nobody knows colour: {WORDS}"),
+        ("took>soon", f"nobody knows took>soon: {WORDS}; spans are 500ms, 5s, 2m, 1h, 1d"),
+        ("wait<3", f"nobody knows wait<3: {WORDS}; spans are 500ms, 5s, 2m, 1h, 1d"),
         ("after:me", "after:me is no job id"),
+        ("before:me", "before:me is no job id"),
         ("method:", "method: says nothing"),
-        ("after:99999999999999999999", "is no job id"),
-        ("x" * 1001, "more than 1000 characters"),
+        ("after:99999999999999999999", "after:99999999999999999999 is no job id"),
+        (f"{2**63}", f"id:{2**63} is no job id"),
+        ("x" * 1001, "a search of more than 1000 characters"),
     ],
 )
 def test_a_word_that_nobody_knows_is_refused_by_name(line: str, message: str) -> None:
     with pytest.raises(RpcError) as caught:
         parse(line)
-    assert caught.value.code == 400
-    assert message in caught.value.message
+    assert (caught.value.code, caught.value.message) == (400, message)

@@ -50,6 +50,7 @@ PROBLEMS = [
     ("* * * *", "UTC", "cron: "),
     ("61 * * * *", "UTC", "cron: Bad minute"),
     ("", "UTC", "cron: "),
+    ("0 0 */29 2 MON#5", "UTC", "cron: no such date comes within 50 years"),  # the 1st or 30th, and the 29th
     ("* * * * *", "Mars/Base", "timezone: no time zone is called Mars/Base"),
     ("* * * * *", "../../etc/passwd", "timezone: "),
     ("* * * * *", "", "timezone: "),
@@ -66,6 +67,7 @@ ABSENCES = [
     # now, missed policy, jobs to make, next run
     ("01:00:00", Missed.ONCE, 1, "02:00"),
     ("01:00:59", Missed.SKIP, 1, "02:00"),
+    ("01:01:00", Missed.SKIP, 1, "02:00"),
     ("01:01:01", Missed.SKIP, 0, "02:00"),
     ("01:01:01", Missed.ONCE, 1, "02:00"),
     ("06:30:00", Missed.SKIP, 0, "07:00"),
@@ -86,6 +88,18 @@ def test_due_runs(now: str, missed: Missed, made: int, next_run: str) -> None:
 def test_a_year_of_absence_is_bounded() -> None:
     runs, next_at = due_runs(entry(cron="* * * * *", missed=Missed.ALL), at("2027-01-01T00:00:30"))
     assert (runs, next_at) == (100, at("2027-01-01T00:01"))
+    on_the_minute = due_runs(entry(cron="* * * * *", missed=Missed.ALL), at("2027-01-01T00:01:00"))
+    assert on_the_minute == (100, at("2027-01-01T00:02"))
+
+
+def test_several_runs_within_a_minute_are_all_on_time() -> None:
+    every_second = entry(cron="* * * * * *", next_at=at("2026-01-01T01:00:00"))
+    assert due_runs(every_second, at("2026-01-01T01:00:04.5")) == (5, at("2026-01-01T01:00:05"))
+
+
+def test_a_forecast_begins_with_the_next_run_and_has_as_many_as_asked_for() -> None:
+    hours = [at(f"2026-01-01T0{hour}:00") for hour in (1, 2, 3)]
+    assert [forecast(entry(), count) for count in (1, 2, 3)] == [hours[:1], hours[:2], hours]
 
 
 TAKES = [
