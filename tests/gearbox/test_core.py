@@ -15,9 +15,11 @@ import trio.testing
 from core_stage import START, Clock, fails, system
 
 from abraxas_py import Assigned, Worker
+from gearbox.core import FULL_SWEEP
 from gearbox.errors import RpcError, StoreBroken, StoreError
 from gearbox.job import Recheck, Tell
-from gearbox.store import Batch, Moment, Result, Step, Tx
+from gearbox.steps import life
+from gearbox.store import Batch, Moment, Result, Step, Tx, open_store
 
 pytestmark = pytest.mark.usefixtures("store_in_the_loop")
 
@@ -149,6 +151,28 @@ async def test_duplicates_are_watched_through(tmp_path: Path, autojump_clock: Cl
         assert await it.gearbox.watch(second) == await it.gearbox.watch(first) == "later"
 
 
+async def test_a_twin_of_a_cancelled_job_runs_although_the_worker_of_that_one_still_does(
+    tmp_path: Path, autojump_clock: Clock
+) -> None:
+    async with system(tmp_path / "db") as it:
+        gates: list[trio.Event] = []
+
+        def begin(request: dict[str, Any]) -> trio.Event:
+            gates.append(trio.Event())
+            return gates[-1]
+
+        await it.work("a::slow", begin, max_jobs=2)
+        first = await it.gearbox.queue("a::slow", dedupe="D")
+        await trio.sleep(1)
+        assert await it.gearbox.cancel(first)
+        second = await it.gearbox.queue("a::slow", dedupe="D")
+        await trio.sleep(1)
+        assert len(gates) == 2  # Gearman knows attempts, not dedupes, and so cannot take the one for the other
+        gates[1].set()
+        with trio.fail_after(1):
+            assert await it.gearbox.watch(second) == "later"
+
+
 async def test_wait_for_id_waits_for_the_id(tmp_path: Path, autojump_clock: Clock) -> None:
     async with system(tmp_path / "db") as it:
         await it.work("a::b", lambda request: "done")
@@ -251,6 +275,7 @@ async def test_the_store_fails_and_recovers_without_a_restart(tmp_path: Path, au
         gate = trio.Event()
         await it.work("a::slow", lambda request: gate)
         id = await it.gearbox.queue("a::slow")
+        await trio.sleep(1)  # it was claimed well before: nothing has to be found out about it afterwards
         it.store.error = StoreError("the disk is on fire")
         with pytest.raises(RpcError) as caught:
             await it.gearbox.queue("a::slow")
@@ -258,7 +283,8 @@ async def test_the_store_fails_and_recovers_without_a_restart(tmp_path: Path, au
         gate.set()  # the worker's notification comes while nothing can be stored
         await trio.sleep(60)
         it.store.error = None
-        assert await it.gearbox.watch(id) == "later"
+        with trio.fail_after(10):  # at the next try, for what the worker said was kept
+            assert await it.gearbox.watch(id) == "later"
 
 
 async def test_watchers_hear_of_an_end_that_was_stored_unheard(tmp_path: Path, autojump_clock: Clock) -> None:
@@ -290,6 +316,19 @@ async def test_dependents_move_at_once_after_an_end_that_was_stored_unheard(
             await it.call("noopgo", parent)
         await trio.sleep(2)
         assert await it.status_of(child) == "complete"
+
+
+async def test_what_nobody_looked_at_any_more_is_found_by_the_sweep(tmp_path: Path, autojump_clock: Clock) -> None:
+    """A core is killed between the end of a parent and the look at its child, which has no timer of its own."""
+    async with system(tmp_path / "db") as it:
+        parent = await it.gearbox.queue("gearbox\\core::noopwait")
+        child = await it.gearbox.queue("gearbox\\core::noop", after_id=parent)
+    store = open_store(str(tmp_path / "db"))
+    store.run_batch([partial(life.go, parent)], Moment(START + trio.current_time(), "core", 0.0, {}))
+    store.close()
+    async with system(tmp_path / "db") as it:
+        with trio.fail_after(FULL_SWEEP + 5):
+            await it.gearbox.watch(child)
 
 
 async def test_the_end_comes_in_peace_while_the_store_fails(tmp_path: Path, autojump_clock: Clock) -> None:

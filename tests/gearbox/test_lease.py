@@ -10,8 +10,10 @@ import trio
 from trio.testing import MockClock
 
 from abraxas_py import ConnectionLost
+from gearbox.engine import RESTART_GRACE
 from gearbox.errors import RpcError
-from gearbox.work.lease import CUT_PATIENCE, PATIENCE, Lease, keep
+from gearbox.rules.attempts import LEASE, RENEWAL
+from gearbox.work.lease import CUT_PATIENCE, LATE, PATIENCE, Lease, keep
 
 
 class Core:
@@ -71,6 +73,11 @@ async def test_a_restart_costs_nothing_and_leaves_less_patience(autojump_clock: 
     ended_at, core, _ = await end_of_work(answer)
     last_yes = max(at for at in core.asked if at <= 200)
     assert CUT_PATIENCE <= ended_at - last_yes <= CUT_PATIENCE + 1
+
+
+def test_a_worker_has_stopped_before_the_core_gives_its_job_away() -> None:
+    assert PATIENCE + LATE <= RESTART_GRACE  # a connection that was never lost, and a core that was restarted
+    assert CUT_PATIENCE <= LEASE - RENEWAL  # afterwards: a yes leaves so much of the lease, and renews no fresher one
 
 
 async def test_a_core_whose_database_fails_gives_no_job_away(autojump_clock: MockClock) -> None:

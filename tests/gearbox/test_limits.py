@@ -10,6 +10,8 @@ import pytest
 import trio
 from core_stage import START, Clock, fails, system
 
+from gearbox.work.lease import PATIENCE
+
 pytestmark = pytest.mark.usefixtures("store_in_the_loop")
 
 
@@ -35,6 +37,7 @@ async def test_alive_keeps_a_job_whose_core_was_restarted(tmp_path: Path, autoju
     async with system(tmp_path / "db") as it:
         assert await it.status_of(id) == "missing"
         assert "is missing: nobody knows whether attempt 1 runs; it is given up at" in await it.call("why", {"id": id})
+        await trio.sleep(PATIENCE)  # its worker bears as much silence, and asks then at the latest
         for _ in range(20):
             assert await it.call("alive", {"id": id, "attempt": 1}) is True
             assert await it.status_of(id) == "running"

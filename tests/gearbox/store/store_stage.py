@@ -36,6 +36,7 @@ def raw(place: str | MysqlAddress) -> Iterator[Any]:
         )
     else:
         connection = sqlite3.connect(place, isolation_level=None)
+        connection.execute("PRAGMA foreign_keys = ON")  # SQLite wants to be told by every connection
 
     def sql(statement: str) -> list[Any]:
         with closing(connection.cursor()) as cursor:

@@ -12,7 +12,20 @@ import pytest
 from store_stage import NOW, REFUSALS, complete, fail, looked_at, moment, queue, raw, read, run, status
 
 from gearbox.errors import RpcError, StoreBusy, StoreError, StoreFull
-from gearbox.job import Control, Ended, NewJob, Outcome, Reported, Start, Status, Tell, Transition
+from gearbox.job import (
+    Control,
+    Ended,
+    Event,
+    NewJob,
+    Outcome,
+    Reported,
+    Start,
+    Status,
+    Tell,
+    Transition,
+    Unsent,
+    Vanished,
+)
 from gearbox.steps import controls as controls_of
 from gearbox.steps import life, orphans
 from gearbox.store import Moment, Result, Store, Tx, controls, open_store, pruning, reading, recurring
@@ -139,7 +152,9 @@ def test_late_and_foreign_results_change_nothing(store: Store) -> None:
     assert status(store, id) is Status.RUNNING
     late = partial(life.report, id, 1, Reported(Status.COMPLETE, '"of the first attempt"'))
     assert run(store, late).actions == ()
-    assert status(store, id) is Status.RUNNING
+    for news in (Ended(), Ended({"code": 1}), Vanished(was_started=False, grace=0.0), Unsent()):
+        run(store, partial(life.settle, id, 1, news))
+        assert status(store, id) is Status.RUNNING
     complete(store, id, data='"right"')
     assert run(store, late).actions == ()
     assert complete(store, id, data='"twice"').actions == ()
@@ -246,6 +261,17 @@ def test_a_dedupe_that_runs_makes_a_duplicate(store: Store) -> None:
     assert status(store, queue(store, dedupe="D").value) is Status.RUNNING
 
 
+@pytest.mark.parametrize("news", [Ended(), Vanished(was_started=True, grace=60.0)], ids=["almost-done", "missing"])
+def test_a_dedupe_holds_until_the_attempt_has_ended(store: Store, news: Event) -> None:
+    first = queue(store, dedupe="D").value
+    run(store, partial(life.settle, first, 1, news))
+    assert status(store, first) in (Status.ALMOST_DONE, Status.MISSING)
+    second = queue(store, dedupe="D").value
+    assert status(store, second) is Status.DUPLICATE
+    complete(store, first)
+    assert status(store, queue(store, dedupe="D").value) is Status.RUNNING
+
+
 def test_a_duplicate_in_a_pool_counts_as_its_original(store: Store) -> None:
     original = queue(store, dedupe="D").value
     target = queue(store, after_date=NOW + 1).value
@@ -254,6 +280,15 @@ def test_a_duplicate_in_a_pool_counts_as_its_original(store: Store) -> None:
     assert status(store, target) is Status.WAITING
     looked_at(store, complete(store, original))
     assert status(store, target) is Status.RUNNING
+
+
+def test_a_parent_cannot_be_deleted_under_its_child(store: Store, place: Place) -> None:
+    parent = queue(store, after_date=NOW + 9).value
+    child = queue(store, after_id=parent).value
+    with raw(place) as sql, pytest.raises(REFUSALS):
+        sql(f"DELETE FROM gearbox_jobs WHERE id = {parent}")
+    job = read(store, lambda tx: tx.job(child))
+    assert (job.status, job.after_id) == (Status.WAITING, parent)
 
 
 def test_a_cycle_is_refused(store: Store) -> None:

@@ -72,7 +72,13 @@ def _by_seeds(folder: Path, seeds: int) -> str | None:
     found = re.search(r"^seed (\d+):\n  (.*?):", done.stdout, re.MULTILINE)
     if found is not None:
         return f"by seed {found[1]}: {found[2]}"
-    return f"by a crash: {done.stderr.strip().splitlines()[-1]}" if done.returncode else None
+    return f"by a crash: {_last_error(done.stderr)}" if done.returncode else None
+
+
+def _last_error(said: str) -> str:
+    """Of a traceback, or of a group of them, whose last line is a frame."""
+    errors = re.findall(r"^[ |]*(\w+(?:Error|Exception)\b.*)$", said, re.MULTILINE)
+    return errors[-1] if errors else said.strip().splitlines()[-1]
 
 
 def _by_tests(mutant: Mutant, folder: Path) -> str | None:

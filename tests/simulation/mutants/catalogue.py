@@ -56,6 +56,7 @@ PREDECESSOR = [
         LIFE,
         "if job.status not in ACTIVE or (epoch is not None and epoch != job.epoch):",
         "if job.status not in ACTIVE:",
+        tests="tests/gearbox/store/test_contract.py::test_late_and_foreign_results_change_nothing",
     ),
     Mutant(
         "K4",
@@ -70,6 +71,7 @@ PREDECESSOR = [
         ATTEMPTS,
         "        case Reported():\n",
         "        case Reported() if job.status is Status.MISSING:\n            return None\n        case Reported():\n",
+        tests="tests/gearbox/test_rules.py::test_settle_moves",
     ),
     Mutant(
         "K6",
@@ -84,6 +86,7 @@ PREDECESSOR = [
         "gearbox/store/reading.py",
         """dedupe = :dedupe AND has_dedupe = 1 AND {one_of("status", ACTIVE)}""",
         """dedupe = :dedupe AND has_dedupe = 1 AND status = 'running'""",
+        tests="tests/gearbox/store/test_contract.py::test_a_dedupe_holds_until_the_attempt_has_ended",
     ),
     Mutant(
         "K8",
@@ -100,6 +103,7 @@ PREDECESSOR = [
                 await self._walk(partial(life.sweep, (Status.READY, Status.WAITING)))""",
         """                last_full = now
                 await self._walk(partial(life.sweep, (Status.READY,)))""",
+        tests="tests/gearbox/test_core.py::test_what_nobody_looked_at_any_more_is_found_by_the_sweep",
     ),
     Mutant(
         "K10",
@@ -123,6 +127,7 @@ PREDECESSOR = [
         LINK,
         'return f"gb1.{self._database}.{job.id}.{job.epoch}".encode()',
         "return job.dedupe.encode()[:64]",
+        tests="tests/gearbox/test_core.py::test_a_twin_of_a_cancelled_job_runs_although_the_worker_of_that_one_still_does",
     ),
     Mutant(
         "K13",
@@ -173,6 +178,7 @@ PREDECESSOR = [
         ENGINE,
         "kept = [work for work in (self._answered(work, error) for work in batch) if work.is_kept]",
         "kept = [work for work in (self._answered(work, error) for work in batch) if False]",
+        tests="tests/gearbox/test_core.py::test_the_store_fails_and_recovers_without_a_restart",
     ),
     Mutant(
         "K21",
@@ -180,7 +186,7 @@ PREDECESSOR = [
         "gearbox/store/schema/sqlite/0001_start.sql",
         "after_id INTEGER REFERENCES gearbox_jobs (id) ON DELETE RESTRICT",
         "after_id INTEGER REFERENCES gearbox_jobs (id) ON DELETE SET NULL",
-        tests="tests/gearbox/store",
+        tests="tests/gearbox/store/test_contract.py::test_a_parent_cannot_be_deleted_under_its_child",
     ),
     Mutant(
         "K22",
@@ -272,10 +278,11 @@ PREDECESSORS_SERVER = [
     ),
     Mutant(
         "A11",
-        "the error that ends a call is nobody's",
+        "a call that was not sent when its connection was lost is nobody's",
         "abraxas_py/lifelines.py",
         "                if call.can_move:\n                    self.put(call)",
         "                if call.can_move:\n                    pass",
+        tests="tests/gearbox/test_batches.py::test_calls_whose_connection_is_lost_are_made_again",
     ),
 ]
 
@@ -301,6 +308,7 @@ OWN = [
         "    if job is None or job.epoch != epoch:\n        return Result()\n"
         "    return Result(actions=react(tx, moment, job, event))",
         "    if job is None:\n        return Result()\n    return Result(actions=react(tx, moment, job, event))",
+        tests="tests/gearbox/store/test_contract.py::test_late_and_foreign_results_change_nothing",
     ),
     Mutant(
         "patient worker",
@@ -308,6 +316,7 @@ OWN = [
         LEASE,
         "CUT_PATIENCE = 20.0",
         "CUT_PATIENCE = 300.0",
+        tests="tests/gearbox/test_lease.py::test_a_worker_has_stopped_before_the_core_gives_its_job_away",
     ),
     Mutant(
         "hasty core",
@@ -337,6 +346,7 @@ OWN = [
         ENGINE,
         "RESTART_GRACE = 60.0",
         "RESTART_GRACE = 0.5",
+        tests="tests/gearbox/test_limits.py::test_alive_keeps_a_job_whose_core_was_restarted",
     ),
     Mutant(
         "token forgotten",
