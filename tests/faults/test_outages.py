@@ -147,6 +147,13 @@ async def stop_gearmand(trial: Trial) -> None:
     outside.gearmand.cont()
 
 
+async def stop_the_core(trial: Trial) -> None:
+    """If it lasts, the database has ended its connections, and gearmand's buffers are full."""
+    trial.core.stop()
+    await _last(trial)
+    trial.core.cont()
+
+
 async def cut(trial: Trial, way: str, **how: bool | float) -> None:
     proxy = getattr(_outside(trial), way)
     proxy.set(**how)
@@ -173,6 +180,7 @@ ALL = [
     pytest.param(drop_its_connections, id="the database drops its connections"),
     pytest.param(lock_its_rows_the_other_way, id="somebody locks rows the other way"),
     pytest.param(stop_gearmand, id="gearmand is stopped"),
+    pytest.param(stop_the_core, id="the core is stopped"),
     pytest.param(partial(cut, way="databases_way", is_up_cut=True), id="the database hears nothing"),
     pytest.param(partial(cut, way="databases_way", is_down_cut=True), id="the database is not heard"),
     pytest.param(partial(cut, way="databases_way", delay=0.5), id="half a second to the database"),

@@ -17,12 +17,13 @@ from soak import Limits, soak  # noqa: E402
 MANUAL = """A core under a steady load, and what it holds (`soak` is `python -m tests.soak`).
 
 Usage:
-  soak [--minutes=N] [--rate=N] [--growth=MIB] [--stall=MS]
+  soak [--minutes=N] [--rate=N] [--growth=MIB] [--stall=MS] [--chaos=S]
 
 Options:
   --minutes=N   how long [default: 10]
   --rate=N      pieces of work a second, of about 1.6 jobs each [default: 125]
   --growth=MIB  how much memory may grow in an hour, in MiB [default: 60]
+  --chaos=S     seconds between what happens to workers: one is killed and started again, or stopped [default: inf]
   --stall=MS    how long 999 of 1,000 echoes may take, in milliseconds [default: 50]
 
 Exit codes: 0 nothing was too much, 1 something was.
@@ -32,7 +33,7 @@ Exit codes: 0 nothing was too much, 1 something was.
 def main() -> int:
     flags = docopt(MANUAL)
     limits = Limits(float(flags["--growth"]), float(flags["--stall"]))
-    outcome = trio.run(soak, float(flags["--minutes"]), float(flags["--rate"]), limits)
+    outcome = trio.run(soak, float(flags["--minutes"]), float(flags["--rate"]), limits, float(flags["--chaos"]))
     print(outcome)
     return 1 if outcome.faults else 0
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 import sys
 import tempfile
+from collections.abc import Sequence
 from functools import partial
+from math import inf
 from pathlib import Path
 
 import attrs
@@ -13,7 +15,7 @@ import probe
 import soak_load
 import trio
 from probe import MIB, Probe, Sample
-from site_stage import Site, free_port, functions
+from site_stage import Program, Site, free_port, functions
 from soak_load import Load
 
 from gearbox.client import open_gearbox
@@ -63,26 +65,43 @@ class Outcome:
         return " ".join(f"{sample.memory / MIB:.0f}" for sample in places)
 
 
-async def soak(minutes: float, rate: float, limits: Limits) -> Outcome:
-    """Run a core, its workers and the load for so long."""
+async def soak(minutes: float, rate: float, limits: Limits, chaos: float = inf) -> Outcome:
+    """Run a core, its workers and the load for so long; every `chaos` seconds something happens to a worker."""
     with tempfile.TemporaryDirectory() as folder, Site(Path(folder)) as site:
         http = f"127.0.0.1:{free_port()}"
         core = await trio.to_thread.run_sync(
             partial(site.core, "core", [], GEARBOX_DATABASE=f"{folder}/jobs.db", GEARBOX_HTTP=http)
         )
         argv = [sys.executable, Path(__file__).parent / "worker.py", core.address]
-        await trio.to_thread.run_sync(
+        worker = await trio.to_thread.run_sync(
             site.add, "worker", argv, lambda _: bool(functions(core.address).get("soak::slow"))
         )
-        await trio.to_thread.run_sync(site.worker, "command", [core], "soak::command", ["true"], "-I", "ignore")
+        command = await trio.to_thread.run_sync(
+            site.worker, "command", [core], "soak::command", ["true"], "-I", "ignore"
+        )
         seen = Probe(core.pid, core.address, http)
         async with trio.open_nursery() as nursery, open_gearbox([core.address]) as gearbox:
             nursery.start_soon(seen.run)
+            nursery.start_soon(_disturb, [worker, command], chaos, random.Random(2))
             under = Load(gearbox, rate, random.Random(1))
             await under.run(minutes * 60)
             unfinished = await _unfinished(under)
             nursery.cancel_scope.cancel()
     return _judge(under, seen, unfinished, minutes * 60, limits)
+
+
+async def _disturb(workers: Sequence[Program], every: float, chance: random.Random) -> None:
+    """Kill one and start it again, or stop it for a while."""
+    while True:
+        await trio.sleep(every)
+        worker = chance.choice(workers)
+        if chance.random() < 0.5:
+            worker.kill()
+            await trio.to_thread.run_sync(worker.start)
+        else:
+            worker.stop()
+            await trio.sleep(chance.uniform(1, 10))
+            worker.cont()
 
 
 async def _unfinished(under: soak_load.Load) -> int:

@@ -54,7 +54,8 @@ class Load:
 
     async def queue(self, method: str, **how: object) -> int:
         self._number += 1
-        id = await self.gearbox.queue(f"soak::{method}", [self._number], **how)  # type: ignore[arg-type]
+        retries = {"max_retries": 30, "retry_delay": 0.5}  # for what may happen to a worker
+        id = await self.gearbox.queue(f"soak::{method}", [self._number], **retries | how)  # type: ignore[arg-type]
         self.acknowledged.append(id)
         return id
 
