@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import resource
+import selectors
 import socket
 import sqlite3
 import threading
@@ -25,7 +27,7 @@ from gearbox.client import Gearbox, open_gearbox
 from gearbox.job import NewJob, Status
 from gearbox.store import open_store
 
-__all__ = ["due", "reader", "watchers"]
+__all__ = ["callers", "due", "idle", "reader", "watchers"]
 
 NOOP = "gearbox\\core::noop"
 HOUR = 3600.0
@@ -33,6 +35,12 @@ AT_ONCE = 500  # calls under way while a crowd gathers
 LOOK = 10.0  # s over which the processor is looked at
 CUT = 16  # MiB that a client may leave unread
 TIMEOUT = 600.0
+WARM_UP = 1.0  # s
+QUEUE = b"gearbox\\core::queue"
+QUEUE_CALL = (
+    b'{"jsonrpc":"2.0","method":"gearbox\\\\core::queue","params":{"name":"gearbox\\\\core::noop","args":["x"],'
+    b'"after_date":"9999-01-01"},"id":"q"}'
+)
 
 
 def _memory(program: Program, field: str = "VmRSS") -> float:
@@ -92,6 +100,72 @@ async def _hurry(gearbox: Gearbox, id: int, limit: trio.CapacityLimiter) -> None
         await gearbox.hurry(id)
 
 
+# --- connections that say nothing ---
+
+
+def idle(folder: Path, count: int) -> None:
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    with Site(folder) as site:
+        server = site.abraxas("server")
+        before, used, began = _memory(server), _seconds(server), time.monotonic()
+        peers = [_Peer(server) for _ in range(count)]
+        for peer in peers:  # accepted, and not only by the kernel
+            peer.say(Packet(Type.ECHO_REQ, b""))
+        for peer in peers:
+            peer.hear()
+        took, used = time.monotonic() - began, _seconds(server) - used
+        memory = _memory(server)
+        rest = _seconds(server)
+        time.sleep(LOOK)
+        rest = 100 * (_seconds(server) - rest) / LOOK
+        for peer in peers:
+            peer.socket.close()
+    print(
+        f"{count:,} idle connections: accepted and answered an echo in {took:.1f} s, {count / took:,.0f}/s, for "
+        f"{1e6 * used / count:.0f} µs of the processor each; {memory:.1f} MiB, {1024 * (memory - before) / count:.2f} "
+        f"KiB each; {rest:.2f} % of a processor while they are idle"
+    )
+
+
+# --- callers that queue jobs ---
+
+
+def callers(folder: Path, count: int, seconds: float) -> None:
+    with Site(folder) as site, selectors.DefaultSelector() as selector:
+        core = site.core("core", [], GEARBOX_DATABASE=f"{folder}/jobs.db")
+        asked = {}
+        for _ in range(count):
+            peer = _Peer(core)
+            selector.register(peer.socket, selectors.EVENT_READ, peer)
+            peer.say(Packet.of(Type.SUBMIT_JOB, QUEUE, b"", QUEUE_CALL))
+            asked[peer] = time.perf_counter()
+        began = time.perf_counter() + WARM_UP
+        used, took = 0.0, []
+        while (now := time.perf_counter()) < began + seconds:
+            used = used or (_seconds(core) if now > began else 0.0)
+            for key, _ in selector.select(TIMEOUT):
+                peer = key.data
+                for answer in peer.received():
+                    assert answer.type in (Type.JOB_CREATED, Type.WORK_COMPLETE), answer
+                    if answer.type is Type.WORK_COMPLETE:
+                        assert b'"result":' in answer.body, answer
+                        heard = time.perf_counter()
+                        if heard > began:
+                            took.append(heard - asked[peer])
+                        asked[peer] = heard
+                        peer.say(Packet.of(Type.SUBMIT_JOB, QUEUE, b"", QUEUE_CALL))
+        used = _seconds(core) - used
+        for peer in asked:
+            peer.socket.close()
+    print(
+        f"{count} callers, each a connection and one queue call at a time, for {seconds:g} s: "
+        f"{len(took) / seconds:,.0f}/s stored, p50 {1000 * percentile(took, 0.5):.1f} ms, "
+        f"p99 {1000 * percentile(took, 0.99):.1f} ms; the core {100 * used / seconds:.0f} % of a processor, "
+        f"{1e6 * used / len(took):.0f} µs each"
+    )
+
+
 # --- a reader that does not read ---
 
 
@@ -104,10 +178,14 @@ class _Peer:
     def say(self, *packets: Packet) -> None:
         self.socket.sendall(encode(REQUEST, *packets))
 
+    def received(self) -> Iterator[Packet]:
+        for message in self._decoder.feed(self.socket.recv(1 << 16)):
+            assert isinstance(message, Packet), message
+            yield message
+
     def hear(self) -> Packet:
         while True:
-            for message in self._decoder.feed(self.socket.recv(1 << 16)):
-                assert isinstance(message, Packet), message
+            for message in self.received():
                 return message
 
 
