@@ -6,6 +6,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -96,6 +97,17 @@ async def test_a_handshake_that_does_not_go_on_is_given_up(
             await trio.sleep(12)
             assert server._links == {}
             assert server.counters.stalled == 1
+
+
+async def test_handshakes_that_do_not_go_on_hold_up_nobody(certificates: Path) -> None:
+    async with serve(listening(certificates)) as server:
+        port = int(server.endpoints[0].rpartition(":")[2])
+        with ExitStack() as silent:
+            for _ in range(100):
+                silent.enter_context(socket.create_connection(("127.0.0.1", port)))
+            with trio.fail_after(5):  # half of what a handshake may take
+                async with open_client(reaching(server, certificates)) as client:
+                    await client.submit_bg("f")
 
 
 async def test_certificates_that_cannot_be_used_stop_the_start(certificates: Path) -> None:
