@@ -23,7 +23,7 @@ EPILOG = """
 examples:
   python -m tests.simulation --seed 7            replay one seed; print its hash and what it broke
   python -m tests.simulation --seed 7 --trace    with its plan and every event
-  python -m tests.simulation --seed 7 --minimise leave out of its plan what its violation does not need
+  python -m tests.simulation --seed 7 --minimise leave out what its violation does not need, and tell the rest
   python -m tests.simulation --seeds 1-2000 --jobs 2 --twice
 """
 TRANSITIONS = sorted(set(MOVES.values()) | {"T17", "T20"}, key=lambda name: int(name[1:]))
@@ -56,6 +56,7 @@ class Sum:
         shares = ", ".join(f"{name} {self.faults[name] / max(self.seeds, 1):.0%}" for name in FAULTS)
         yield f"faults, in how many of the seeds: {shares}"
         yield f"{len(self.failed)} seeds broke a promise"
+        yield from (f"replay with: python -m tests.simulation --seed {seed}" for seed in self.failed)
 
 
 def outcomes(seeds: Iterable[int], jobs: int, *, is_twice: bool = False) -> Iterator[Outcome]:
@@ -111,11 +112,17 @@ def _replay(seed: int, *, is_traced: bool, is_minimised: bool) -> bool:
         plan = minimise(plan)
     if is_traced or is_minimised:
         print(f"cores={plan.cores} embedded={plan.is_embedded} until={plan.until:.3f}", *plan.steps, sep="\n")
-    outcome = simulate(plan, print if is_traced else None)
+    outcome = simulate(plan, print if is_traced else _tell if is_minimised else None)
     print(f"seed {seed}: {outcome.events} events, {outcome.seconds:.0f} s, hash {outcome.digest}")
     for violation in outcome.violations:
         print(f"  {violation}")
     return bool(outcome.violations)
+
+
+def _tell(event: str) -> None:
+    """An event of a short run, but for messages and transactions that changed no job."""
+    if "('send'," not in event and "('commit',)" not in event:
+        print(event)
 
 
 def _campaign(seeds: range, jobs: int, *, is_twice: bool, is_short: bool) -> bool:

@@ -1,8 +1,9 @@
-"""The least of a plan that still breaks the same promise, by delta debugging over its steps."""
+"""The least of a plan that still breaks the same promise: delta debugging over its steps, then a plainer world."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import attrs
 
@@ -21,7 +22,24 @@ def minimise(plan: Plan, fails: Callable[[Plan], bool] | None = None) -> Plan:
         def fails(smaller: Plan) -> bool:
             return bool(kinds(smaller) & names)
 
-    return attrs.evolve(plan, steps=tuple(least(plan.steps, lambda steps: fails(attrs.evolve(plan, steps=steps)))))
+    plan = attrs.evolve(plan, steps=tuple(least(plan.steps, lambda steps: fails(attrs.evolve(plan, steps=steps)))))
+    for change in _plainer(plan):
+        plainer = attrs.evolve(plan, **change)
+        if fails(plainer):
+            plan = plainer
+    return plan
+
+
+def _plainer(plan: Plan) -> Iterator[dict[str, Any]]:
+    """What may be left out of the world around the steps; all that they name stays there."""
+    named = {name for step in plan.steps for name in (step.args.get("node"), *step.args.get("ends", ()))}
+    cores = max([n for n in range(1, plan.cores + 1) if f"core{n}" in named], default=1)
+    yield {"quiet": 0.0}
+    yield {"cores": cores}
+    if cores == 1 and "broker" not in named:
+        yield {"cores": 1, "is_embedded": True}
+    last_at = max((step.at for step in plan.steps), default=0.0)
+    yield from ({"until": last_at + more} for more in (10.0, 1.0) if last_at + more < plan.until)
 
 
 def kinds(plan: Plan) -> set[str]:
