@@ -33,9 +33,9 @@ def error_of(job: Job) -> RpcError:
     return RpcError(Code.JOB_ERRORED, data if isinstance(data, str) else "the job errored", data)
 
 
-def error_text(code: Code, message: str, data: Any = None) -> str:
+def error_text(code: Code, message: str) -> str:
     """An error of Gearbox's own, as it stands in `result_data`."""
-    return rpc.dump(RpcError(int(code), message, data).as_json())
+    return rpc.dump(RpcError(int(code), message).as_json())
 
 
 def json_of(text: str | None) -> Any:

@@ -60,7 +60,7 @@ def settle(job: Job, event: Event, now: float, chance: float = 0.5) -> Transitio
         case Ended(error=None):
             if job.status is not Status.RUNNING:
                 return None
-            return _to(job, Status.ALMOST_DONE, "ended, data to come", lease_at=now + DATA_GRACE)
+            return _to(Status.ALMOST_DONE, "ended, data to come", lease_at=now + DATA_GRACE)
         case Ended(error=error, outcome=outcome):
             return failed(job, ACTIVE, outcome, rpc.dump(error), outcome.value, now, chance)
         case Reported():
@@ -72,13 +72,13 @@ def settle(job: Job, event: Event, now: float, chance: float = 0.5) -> Transitio
                 return None
             if job.status is Status.RUNNING and not was_started:
                 return _released("connection lost before it started", job)
-            return _to(job, Status.MISSING, "connection lost", lease_at=now + grace)
+            return _to(Status.MISSING, "connection lost", lease_at=now + grace)
         case Seen():
             return _found(job, now, "Gearman knows its worker")
         case NoWorker():
             if job.method == NOOPWAIT or job.status is not Status.RUNNING:
                 return None
-            return _to(job, Status.MISSING, "no worker left", lease_at=now + MISSING_GRACE)
+            return _to(Status.MISSING, "no worker left", lease_at=now + MISSING_GRACE)
         case Unsent():
             return _released("never sent", job) if job.status is Status.RUNNING else None
 
@@ -89,7 +89,7 @@ def begin(job: Job, now: float) -> Transition | None:
     if job.timeout is not None and job.stops_at is None:
         set["stops_at"] = now + job.timeout
     if job.status is Status.MISSING:
-        return _to(job, Status.RUNNING, "found again", lease_at=now + LEASE, **set)
+        return _to(Status.RUNNING, "found again", lease_at=now + LEASE, **set)
     return Transition(ACTIVE, job.status, why="started", set=set) if set else None
 
 
@@ -114,9 +114,9 @@ def adopt(job: Job, owner: str, now: float) -> Transition:
 def _found(job: Job, now: float, why: str) -> Transition | None:
     """A sign of life; nothing is written for an attempt that is watched anyway, nor for a lease that is fresh."""
     if job.status is Status.MISSING:
-        return _to(job, Status.RUNNING, why, lease_at=now + LEASE)
+        return _to(Status.RUNNING, why, lease_at=now + LEASE)
     if job.status is Status.RUNNING and job.lease_at is not None and job.lease_at < now + LEASE - RENEWAL:
-        return _to(job, Status.RUNNING, "alive", lease_at=now + LEASE)
+        return _to(Status.RUNNING, "alive", lease_at=now + LEASE)
     return None
 
 
@@ -176,7 +176,7 @@ def _reported(job: Job, news: Reported, now: float, chance: float) -> Transition
     if news.status is Status.ERRORED:
         return failed(job, ACTIVE, Outcome.ERRORED, data, "worker's error", now, chance, set)
     if job.status is Status.MISSING or (job.status is Status.RUNNING and job.lease_at is not None):
-        return _to(job, Status.RUNNING, "news from its worker", **set, lease_at=now + LEASE)
+        return _to(Status.RUNNING, "news from its worker", **set, lease_at=now + LEASE)
     return Transition(ACTIVE, job.status, why="news from its worker", set=set)
 
 
@@ -196,7 +196,7 @@ def _lapsed(job: Job, event: Lapsed, now: float, chance: float) -> Transition:
         pause = max(job.updated + STOPPED - now, 0.0) if event.was_started else 0.0
         return failed(job, ACTIVE, Outcome.MISSING, error, "went missing", now, chance, pause=pause)
     why = "no data came" if job.status is Status.ALMOST_DONE else "no sign of life"
-    return _to(job, Status.MISSING, why, lease_at=now + MISSING_GRACE)
+    return _to(Status.MISSING, why, lease_at=now + MISSING_GRACE)
 
 
 def _released(why: str, job: Job) -> Transition:
@@ -205,7 +205,7 @@ def _released(why: str, job: Job) -> Transition:
     return Transition(expect, Status.READY, f"released: {why}", _unwatched(job), Outcome.RELEASED)
 
 
-def _to(job: Job, status: Status, why: str, **set: Any) -> Transition:
+def _to(status: Status, why: str, **set: Any) -> Transition:
     return Transition(ACTIVE, status, why=why, set=set)
 
 

@@ -103,10 +103,19 @@ SETTLED = [
         Lapsed(was_started=True),
         again(Outcome.MISSING, GONE, "went missing", NOW + 4),
     ),
-    (as_status(Status.MISSING), Lapsed(losses=9), over(Outcome.MISSING, GONE, "went missing")),  # no retry anyway
+    (
+        as_status(Status.MISSING),
+        Lapsed(was_started=True, losses=9),
+        over(Outcome.MISSING, GONE, "went missing"),
+    ),  # no retry anyway
     (
         as_status(Status.MISSING, RETRIED),
-        Lapsed(losses=2),
+        Lapsed(losses=2),  # none of them was started: no worker can have died of it
+        again(Outcome.MISSING, GONE, "went missing", NOW + 4),
+    ),
+    (
+        as_status(Status.MISSING, RETRIED),
+        Lapsed(was_started=True, losses=2),
         over(Outcome.MISSING, DEADLY, "went missing again", lease_at=None, stops_at=None),
     ),
     (
@@ -175,15 +184,37 @@ SETTLED = [
     ),
     (
         RETRIED,
-        Reported(Status.INVALID, "5"),
+        Reported(Status.INVALID, "5", progress=9.0),
         Transition(
             ACTIVE,
             Status.INVALID,
             "unknown status",
-            {"result_data": NONSENSE, "completed": NOW, "lease_at": None, "stops_at": None},
+            {
+                "progress": 9.0,
+                "progress_at": NOW,
+                "result_data": NONSENSE,
+                "completed": NOW,
+                "lease_at": None,
+                "stops_at": None,
+            },
             Outcome.ERRORED,
             NONSENSE,
         ),
+    ),
+    (
+        RUNNING,
+        Reported(Status.ERRORED, '"no"', progress=9.0),
+        over(Outcome.ERRORED, '"no"', "worker's error", progress=9.0, progress_at=NOW),
+    ),
+    (
+        as_status(Status.MISSING, RETRIED, retry_delay=0.5, updated=NOW - 54.8),
+        Lapsed(was_started=True),
+        again(Outcome.MISSING, GONE, "went missing", NOW + 0.5),
+    ),
+    (
+        as_status(Status.MISSING, RETRIED, retry_delay=0.5),
+        Lapsed(),
+        again(Outcome.MISSING, GONE, "went missing", NOW + 0.5),
     ),
     (RETRIED, Reported(Status.ERRORED, '"no"'), again(Outcome.ERRORED, '"no"', "worker's error", NOW + 4)),
     (
