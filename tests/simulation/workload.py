@@ -113,11 +113,14 @@ class Workload:
         call.id = id
 
     def _many(self, args: dict[str, Any]) -> None:
-        link = "after_ref" if args["shape"] == "chain" else "before_ref"
+        """A chain, or a pool before its first job. The first of those that run may fail."""
+        link, first = ("after_ref", 0) if args["shape"] == "chain" else ("before_ref", 1)
         jobs: list[Any] = []
         for place in range(args["size"]):
             job: dict[str, Any] = {"name": METHODS[place % 2], "args": {"do": [["ok", 0.1]]}, "ref": f"job {place}"}
-            if place == 0 and args["failures"]:
+            if args["shape"] == "pool" and place > 1:
+                job["args"]["do"] = [["ok", 3.0]]  # it goes on while another member fails
+            if place == first and args["failures"]:
                 job["args"]["do"] = [*[["fail", 0.1]] * args["failures"], ["ok", 0.1]]
                 job |= {"max_retries": 1, "retry_delay": 0.5}
             if place:

@@ -192,8 +192,8 @@ PREDECESSOR = [
         "K22",
         "times are whole seconds",
         "gearbox/store/rows.py",
-        "return None if at is None else round(at * 1e6)",
-        "return None if at is None else round(at) * 1_000_000",
+        "value = None if value is None else round(value * 1e6)",
+        "value = None if value is None else round(value) * 1_000_000",
     ),
     Mutant(
         "K23",
