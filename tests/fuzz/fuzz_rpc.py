@@ -125,13 +125,15 @@ async def _check(case: Case, path: Path) -> None:
             ):
                 await trio.sleep(0.001)  # some methods take several transactions
         await it.core.drain()
+        stored: dict[int, bytes] = {}
         for (method, payload), answer in zip(case, answers, strict=True):
             assert len(answer.given) == 1 or (method in PENDING and not answer.given), "answered once"
             for text in answer.given:
-                await _check_answer(it, method, payload, text)
+                await _check_answer(it, method, payload, text, stored)
 
 
-async def _check_answer(it: System, method: str, payload: bytes, text: bytes) -> None:
+async def _check_answer(it: System, method: str, payload: bytes, text: bytes, stored: dict[int, bytes]) -> None:
+    """`stored` has the call that made each job: the first of those with the same token."""
     if not text:
         return
     answer = rpc.load(text)
@@ -140,5 +142,7 @@ async def _check_answer(it: System, method: str, payload: bytes, text: bytes) ->
     if "error" in answer:
         assert not str(answer["error"]["message"]).startswith("internal error"), answer
     elif method == "queue":
-        (row,) = await it.gearbox.status([answer["result"]])
-        assert row["arguments"] == rpc.load(payload)["params"].get("args"), "arguments came back altered (S12)"
+        id = answer["result"]
+        (row,) = await it.gearbox.status([id])
+        first = rpc.load(stored.setdefault(id, payload))
+        assert row["arguments"] == first["params"].get("args"), "arguments came back altered (S12)"
