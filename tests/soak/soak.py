@@ -82,7 +82,7 @@ async def soak(minutes: float, rate: float, limits: Limits, chaos: float = inf) 
         seen = Probe(core.pid, core.address, http)
         async with trio.open_nursery() as nursery, open_gearbox([core.address]) as gearbox:
             nursery.start_soon(seen.run)
-            nursery.start_soon(_disturb, [worker, command], chaos, random.Random(2))
+            nursery.start_soon(_disturb, [worker, command], chaos, minutes * 60, random.Random(2))
             under = Load(gearbox, rate, random.Random(1))
             await under.run(minutes * 60)
             unfinished = await _unfinished(under)
@@ -90,9 +90,10 @@ async def soak(minutes: float, rate: float, limits: Limits, chaos: float = inf) 
     return _judge(under, seen, unfinished, minutes * 60, limits)
 
 
-async def _disturb(workers: Sequence[Program], every: float, chance: random.Random) -> None:
-    """Kill one and start it again, or stop it for a while."""
-    while True:
+async def _disturb(workers: Sequence[Program], every: float, seconds: float, chance: random.Random) -> None:
+    """For so many seconds, kill one and start it again, or stop it for a while."""
+    ends_at = trio.current_time() + seconds
+    while trio.current_time() + every < ends_at:
         await trio.sleep(every)
         worker = chance.choice(workers)
         if chance.random() < 0.5:
