@@ -1,6 +1,7 @@
 """Results as drawings: SVG written by hand, without a library.
 
-Bars for a bench (a group for each main metric, a bar for each system), lines for a bench about growth.
+Bars for a bench (a group for each main metric, a bar for each system), lines for a bench about growth. The reader's
+theme decides about light and dark; the colours of systems are such as can be seen on both.
 """
 
 from __future__ import annotations
@@ -17,8 +18,12 @@ __all__ = ["draw"]
 
 WIDTH, LEFT, RIGHT, TOP, BAR = 720, 190, 90, 48, 22
 PLOT_HEIGHT = 260
-COLOURS = ("#1f6feb", "#8c959f", "#2da44e", "#bf8700", "#cf222e", "#8250df", "#0a7ea4", "#57606a")
-STYLE = "text{font:13px sans-serif;fill:#24292f}.t{font-weight:bold}.n{fill:#57606a}"
+# At least 3 : 1 against either background (WCAG 2, 1.4.11).
+COLOURS = ("#1f6feb", "#8c7356", "#2a9444", "#b07a00", "#d63a42", "#8f63e0", "#0a84a4", "#768390")
+STYLE = (
+    ".b{fill:#fff}text{font:13px sans-serif;fill:#24292f}.t{font-weight:bold}.n{fill:#57606a}line{stroke:#d0d7de}"
+    "@media(prefers-color-scheme:dark){.b{fill:#0d1117}text{fill:#e6edf3}.n{fill:#9198a1}line{stroke:#30363d}}"
+)
 
 
 def draw(bench: Bench, results: Results) -> str:
@@ -61,7 +66,7 @@ def _lines(bench: Bench, results: Results, systems: Sequence[str]) -> str:
     parts = []
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
         y = bottom - PLOT_HEIGHT * share
-        parts.append(f'<line x1="{LEFT}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}" stroke="#d0d7de"/>')
+        parts.append(f'<line x1="{LEFT}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}"/>')
         parts.append(_text(LEFT - 8, y + 5, number(top * share), "n", "end"))
     for n, metric in enumerate(metrics):
         parts.append(_text(LEFT + n * step, bottom + 20, metric.name, "n", "middle"))
@@ -100,6 +105,6 @@ def _text(x: float, y: float, text: str, kind: str = "", anchor: str = "start") 
 def _document(title: str, height: int, parts: Sequence[str]) -> str:
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}">'
-        f'<style>{STYLE}</style><rect width="100%" height="100%" fill="#fff"/>'
+        f'<style>{STYLE}</style><rect class="b" width="100%" height="100%"/>'
     )
     return "\n".join((head, _text(8, 22, title, "t"), *parts, "</svg>")) + "\n"
