@@ -10,8 +10,8 @@ from __future__ import annotations
 import resource
 import socket
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 from bench.brokers import OURS, REFERENCE, Broker, Serving, found
@@ -23,6 +23,7 @@ __all__ = ["BENCHES"]
 
 DRAINED = 100_000
 QUEUED = 1_000_000
+QUEUES = (1_000, 10_000, 100_000, 1_000_000)
 IDLE = 10_000
 PROBES = 200  # requests whose latency is looked at one by one
 TIMEOUT = 20.0  # s
@@ -75,10 +76,27 @@ def timed(kind: str, clients: int, depth: int, workers: int = 0) -> Measure:
 def drain(broker: Broker, effort: Effort) -> Sample:
     """First queue, then work off."""
     jobs = effort.count(DRAINED // broker.slowness)
-    with broker.serving() as serving:
-        drive(Load("bg", 4, 32, jobs=jobs), serving.port)
+    with laden(broker, jobs) as serving:
         sample = under(Load("drain", workers=4, jobs=jobs), serving)
     return {name: value for name, value in sample.items() if name not in ("p50", "p99")}
+
+
+def queues(broker: Broker, effort: Effort) -> Sample:
+    """The same, with queues of growing length."""
+    sample = {}
+    for count in QUEUES:
+        jobs = effort.count(count)
+        with laden(broker, jobs) as serving:
+            sample[f"{count:,}"] = drive(Load("drain", workers=4, jobs=jobs), serving.port)["rate"]
+    return sample
+
+
+@contextmanager
+def laden(broker: Broker, jobs: int) -> Iterator[Serving]:
+    """A server with so many jobs queued."""
+    with broker.serving() as serving:
+        drive(Load("bg", 4, 32, jobs=jobs), serving.port)
+        yield serving
 
 
 def depth(broker: Broker, effort: Effort) -> Sample:
@@ -187,4 +205,13 @@ BENCHES = [
         "clients", "fg with 4 workers", "clients", {n: Load("fg", n, max(1, 128 // n), 4) for n in (1, 4, 16, 64, 256)}
     ),
     growing("workers", "fg with 4 clients x 32", "workers", {n: Load("fg", 4, 32, n) for n in (1, 4, 16, 64, 256)}),
+    Bench(
+        "queues",
+        "Jobs that are worked off by 4 workers, by how many are queued at first",
+        tuple(Metric(f"{count:,}", "jobs/s", is_main=True) for count in QUEUES),
+        partial(systems, queues, only=LARGE),
+        REFERENCE,
+        axis="queued jobs",
+        rounds=3,
+    ),
 ]
