@@ -324,6 +324,7 @@ OWN = [
         ATTEMPTS,
         "pause = max(job.updated + STOPPED - now, 0.0) if event.was_started else 0.0",
         "pause = 0.0",
+        tests="tests/gearbox/test_rules.py::test_after_a_lost_worker_the_next_try_waits_until_that_one_has_surely_stopped",
     ),
     Mutant(
         "hasty timeout",
@@ -417,6 +418,7 @@ OWN = [
         "gearbox/work/reporter.py",
         "            if problem is None:\n                break",
         "            if True:\n                break",
+        tests="tests/gearbox/cli/test_crew.py::test_a_result_is_repeated_until_the_core_has_it",
     ),
     Mutant(
         "unheard",
@@ -432,6 +434,7 @@ OWN = [
         ENGINE,
         "        if done is None:\n            self._work.extendleft",
         "        if True:\n            self._work.extendleft",
+        tests="tests/gearbox/test_core.py::test_a_commit_of_which_nobody_knows_is_neither_lost_nor_made_twice",
     ),
     Mutant(
         "unsent",
@@ -455,6 +458,7 @@ OWN = [
         "            if savepoint is None and tx.changes.is_mixed:\n                raise Entangled from error\n"
         "            tx.changes.undo()\n",
         "",
+        tests="tests/gearbox/store/test_contract.py::test_a_step_that_raises_leaves_no_trace_and_spares_its_neighbours",
     ),
     Mutant(
         "answer first",
@@ -485,6 +489,7 @@ OWN = [
         LIFE,
         "        actions += _next_held(tx, job.method, control)\n",
         "        pass\n",
+        tests="tests/gearbox/store/test_controls.py::test_a_place_that_is_given_back_goes_to_the_next_at_once",
     ),
     Mutant(
         "expiry ignored",
