@@ -50,6 +50,9 @@ def busy(stage: Stage) -> Stage:
         (b"maxqueue", b"ERR INVALID_ARGUMENTS An+incomplete+set+of+arguments+was+sent+to+this+command+maxqueue\r"),
         (b"maxqueue f 1 2 3 4", b"ERR INVALID_ARGUMENTS maxqueue+takes+a+function+and+none,+one+or+three+sizes\r"),
         (b"maxqueue f x", b"OK\r"),
+        (b"maxqueue " + b"f" * 513, b"ERR ARGUMENT_TOO_LARGE Function+name+too+large\r"),
+        (b"create function " + b"f" * 513, b"ERR ARGUMENT_TOO_LARGE Function+name+too+large\r"),
+        (b"dead", b"ERR INVALID_ARGUMENTS An+incomplete+set+of+arguments+was+sent+to+this+command+dead\r"),
         (b"foo bar", b"ERR UNKNOWN_COMMAND Unknown+server+commandfoo\r"),
         (b"", b"ERR UNKNOWN_COMMAND Unknown+server+command\r"),
         (b" ".join([b"word"] * 2000), b"ERR UNKNOWN_COMMAND Unknown+server+commandword\r"),
@@ -73,6 +76,23 @@ def test_maxqueue_sticks_to_a_function_that_does_not_exist_yet(stage: Stage) -> 
     stage.say(CLIENT, Type.SUBMIT_JOB_BG, b"f", b"", b"")
     (effect,) = stage.say(CLIENT, Type.SUBMIT_JOB_BG, b"f", b"", b"")
     assert effect.message.body.startswith(b"QUEUE_ERROR\0")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "limits"),
+    [
+        (b"", (0, 0, 0)),
+        (b" 7", (7, 7, 7)),
+        (b" 7 8", (7, 8, 0)),
+        (b" 7 8 9", (7, 8, 9)),
+        (b" 7 many 9", (7, 0, 9)),
+        (b" " + b"9" * 18, (10**18 - 1,) * 3),
+        (b" " + b"9" * 19, (0, 0, 0)),
+    ],
+)
+def test_maxqueue_limits_each_priority(stage: Stage, sizes: bytes, limits: tuple[int, ...]) -> None:
+    assert stage.ask(ADMIN, b"maxqueue f" + sizes) == b"OK\r"
+    assert stage.broker.functions[b"f"].max_queued == limits
 
 
 def test_cancelling_a_waiting_job_fails_it(busy: Stage) -> None:

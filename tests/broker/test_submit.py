@@ -367,3 +367,27 @@ def test_after_a_message_that_closes_the_connection_the_others_are_passed_over(s
     submit = Packet.of(Type.SUBMIT_JOB_BG, b"f", b"", b"")
     assert stage.hear_all(CLIENT, Line(b"GET / HTTP/1.1"), submit) == [Close(CLIENT)]
     assert stage.broker.jobs == {}
+
+
+@pytest.mark.parametrize("epoch", [b"", b"soon", b"1.5", b"253402300800", b"-" + b"1" * 20, b"9" * 19])
+def test_an_epoch_that_is_none_is_refused(stage: Stage, epoch: bytes) -> None:
+    text = b"The epoch must be in seconds, up to the year 9999"
+    refused = stage.say(CLIENT, Type.SUBMIT_JOB_EPOCH, b"f", b"", epoch, b"x")
+    assert refused == [to(CLIENT, Type.ERROR, b"INVALID_ARGUMENT", text)]
+    assert stage.broker.jobs == {}
+
+
+def test_the_last_second_of_the_year_9999_is_an_epoch(stage: Stage) -> None:
+    created = stage.say(CLIENT, Type.SUBMIT_JOB_EPOCH, b"f", b"", b"253402300799", b"x")
+    assert created == [to(CLIENT, Type.JOB_CREATED, ONE)]
+
+
+def test_names_of_reducers_are_as_long_as_those_of_functions(stage: Stage) -> None:
+    longest = b"r" * 512
+    assert stage.say(CLIENT, Type.SUBMIT_REDUCE_JOB, b"f", b"", longest, longest, b"") == [
+        to(CLIENT, Type.JOB_CREATED, ONE)
+    ]
+    for names in ((longest + b"r", b""), (b"", longest + b"r")):
+        assert stage.say(CLIENT, Type.SUBMIT_REDUCE_JOB, b"f", b"", *names, b"") == [
+            to(CLIENT, Type.ERROR, b"ARGUMENT_TOO_LARGE", b"Reducer name too large")
+        ]
