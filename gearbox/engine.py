@@ -55,8 +55,7 @@ PAUSE_FAULT = 1.0  # s without timers after a step that failed by a fault of our
 SLEEP_LONGEST = 30.0  # s; the machine's clock may have been set meanwhile
 RESTART_GRACE = 60.0  # s in which workers may come back with results after the restart of a server or of a core
 LOST_GRACE = 15.0  # s the same, after a worker's lost connection: its longest pause between tries is 11.5 s
-UNHURRIED = 0.02  # s in which what nobody waits for may find other work to be stored with
-UNHURRIED_SHARED = 0.5  # s in which another core makes it needless, and must not find the row locked for it
+UNHURRIED = 0.5  # s in which what nobody waits for mostly becomes needless; no other core finds a row locked for it
 
 Reply = Callable[[Any], None]  # a step's value, or an RpcError
 Hop = Callable[[Callable[[], Any]], Awaitable[Any]]  # runs a call of the store where it blocks nobody
@@ -102,8 +101,8 @@ class Engine:
         self._clock = clock
         self._work: deque[_Work] = deque()
         self._uncertain: list[_Work] = []  # a batch that was stored or not: `Store.settle` will tell
-        self._late: dict[int, _Work] = {}  # by job, what nobody waits for: it goes along with other work
-        self._late_at = inf  # of trio's clock: or alone, from then on
+        self._late: dict[int, _Work] = {}  # by job, what nobody waits for and its end makes needless
+        self._late_at = inf  # of trio's clock: its time has come from then on
         self._dirty: dict[int, None] = {}  # ids to look at, in order, each once
         self._watchers: defaultdict[int, list[Watcher]] = defaultdict(list)
         self.vitals = Vitals()
@@ -132,10 +131,10 @@ class Engine:
         self._work.append(_Work(step))
         self._wake.set()
 
-    def _tell_along(self, id: int, step: Step) -> None:
-        """`tell`, with the next other work, which is expected at once; of several cores it mostly is another one's."""
+    def _tell_late(self, id: int, step: Step) -> None:
+        """`tell`, unless the job has ended by then."""
         if not self._late:
-            self._late_at = trio.current_time() + (UNHURRIED_SHARED if self._store.is_shared else UNHURRIED)
+            self._late_at = trio.current_time() + UNHURRIED
             self._wake.set()
         self._late[id] = _Work(step)
 
@@ -200,7 +199,7 @@ class Engine:
         elif isinstance(event, Failed):
             self.tell(partial(orphans.fail, id, epoch, LOST_GRACE))
         elif event == Ended():  # the worker's data follows, or has come
-            self._tell_along(id, partial(life.settle, id, epoch, event))
+            self._tell_late(id, partial(life.settle, id, epoch, event))
         else:
             self.tell(partial(life.settle, id, epoch, event))
 
@@ -273,7 +272,7 @@ class Engine:
             await self._wake.wait()
 
     def _take(self) -> list[_Work]:
-        if self._late_at <= trio.current_time() or (not self._store.is_shared and (self._work or self._dirty)):
+        if self._late_at <= trio.current_time():
             self._work.extendleft(reversed(self._late.values()))
             self._late.clear()
             self._late_at = inf
