@@ -103,6 +103,7 @@ class Engine:
         self._uncertain: list[_Work] = []  # a batch that was stored or not: `Store.settle` will tell
         self._late: dict[int, _Work] = {}  # by job, what nobody waits for and its end makes needless
         self._late_at = inf  # of trio's clock: its time has come from then on
+        self._at_work: set[int] = set()  # jobs sent to Gearman, of which nothing was heard or told since
         self._dirty: dict[int, None] = {}  # ids to look at, in order, each once
         self._watchers: defaultdict[int, list[Watcher]] = defaultdict(list)
         self.vitals = Vitals()
@@ -176,6 +177,9 @@ class Engine:
 
         While the store fails that is an error at once, but for a watcher that `is_kept`: it has waited for long.
         """
+        if id in self._at_work:  # the store could say no more, and whoever works for the job would wait for that
+            self._watchers[id].append(watcher)
+            return
 
         def found(job: Job | RpcError | None) -> None:
             if isinstance(job, RpcError):
@@ -193,6 +197,7 @@ class Engine:
         """What Gearman says of an attempt."""
         if self._is_stopping:  # we are leaving, not the attempt; the next start finds its row
             return
+        self._at_work.discard(id)
         if isinstance(event, Lost):
             grace = RESTART_GRACE if event.with_server else LOST_GRACE
             self.tell(partial(orphans.vanish, id, epoch, grace))
@@ -332,6 +337,7 @@ class Engine:
 
     def _answered(self, work: _Work, error: StoreError) -> _Work:
         """The same, when those who do not want to wait for the store to be well again have been told."""
+        self._at_work.clear()  # what was stored unheard is told to nobody who asks from now on
         if self._failing_since is None:
             self._failing_since = self._moment_at
             log.error("the database fails; jobs go on when it works again", error=str(error))
@@ -361,6 +367,7 @@ class Engine:
         for action in actions:
             match action:
                 case Start(job, inputs, server):
+                    self._at_work.add(job.id)
                     self._gearman.start(job, inputs, server)
                 case Recheck(ids):
                     self._dirty.update(dict.fromkeys(ids))
@@ -373,6 +380,7 @@ class Engine:
 
     def _answer(self, job: Job) -> None:
         self._late.pop(job.id, None)
+        self._at_work.discard(job.id)
         for watcher in self._watchers.pop(job.id, ()):
             if job.status is Status.DUPLICATE:
                 assert job.see_other is not None

@@ -523,6 +523,40 @@ async def test_what_gearman_says_of_an_end_is_not_stored_where_the_data_has_come
         assert "settle" not in steps
 
 
+async def test_to_watch_a_job_at_work_asks_the_store_nothing(tmp_path: Path, autojump_clock: Clock) -> None:
+    async with system(tmp_path / "db") as it:
+        gate = trio.Event()
+        await it.work("a::slow", lambda request: gate)
+        id = await it.gearbox.queue("a::slow")
+        await trio.sleep(1)
+        steps = noted(it)
+        answers: list[Any] = []
+
+        async def watch() -> None:
+            answers.append(await it.gearbox.watch(id))
+
+        it.nursery.start_soon(watch)
+        await trio.sleep(0.1)
+        assert ("watch" in steps, it.core.watchers) == (False, 1)
+        gate.set()
+        await trio.sleep(0.1)
+        assert answers == ["later"]
+
+
+async def test_a_watcher_that_comes_after_an_end_that_was_stored_unheard(tmp_path: Path, autojump_clock: Clock) -> None:
+    async with system(tmp_path / "db") as it:
+        await it.work("a::slow", lambda request: trio.Event())
+        id = await it.gearbox.queue("a::slow")
+        await trio.sleep(1)
+        it.store.unheard = Tell
+        with pytest.raises(RpcError):  # 503
+            await it.gearbox.cancel(id)
+        await trio.sleep(2)
+        with trio.fail_after(5), pytest.raises(RpcError) as caught:
+            await it.gearbox.watch(id)
+        assert caught.value.message == "cancelled"
+
+
 def noted(it: System) -> list[str]:
     """The names of the steps that the store runs from now on."""
     names: list[str] = []
