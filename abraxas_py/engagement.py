@@ -6,6 +6,9 @@ It is in one of three conditions, and `decide` alone says what to send next:
     answered   it said NO_JOB: PRE_SLEEP, once every grab on its way has been answered
     asleep     nothing, until NOOP
 
+Where slots are left beyond the grabs, PRE_SLEEP goes along with them: a server answers in order, and to PRE_SLEEP with
+NOOP where there is more. So a job that comes alone takes one way there and back, not three.
+
 The window is how many grabs may be on their way: it begins at 1, grows by 1 with each job, and returns to 1 with a
 NO_JOB. So a worker of many slots takes thousands of jobs per second, and one of a single slot asks once at a time.
 """
@@ -43,21 +46,20 @@ class Condition(Enum):
     ASLEEP = auto()
 
 
-def decide(condition: Condition, grabs: int, window: int, free: int) -> int | Condition:
-    """What to send next: so many grabs, or PRE_SLEEP (`ASLEEP`).
+def decide(condition: Condition, grabs: int, window: int, free: int) -> tuple[int, bool]:
+    """What to send next: so many grabs, and whether PRE_SLEEP behind them.
 
     `grabs` are on their way, at most `window` may be; `free` is how many more jobs can be taken.
 
-    >>> decide(Condition.AWAKE, grabs=0, window=4, free=100), decide(Condition.AWAKE, grabs=0, window=4, free=0)
-    (4, 0)
-    >>> decide(Condition.ANSWERED, grabs=1, window=1, free=9), decide(Condition.ANSWERED, grabs=0, window=1, free=9)
-    (0, <Condition.ASLEEP: 3>)
+    >>> [decide(Condition.AWAKE, grabs=0, window=4, free=free) for free in (100, 4, 0)]
+    [(4, True), (4, False), (0, False)]
+    >>> [decide(Condition.ANSWERED, grabs=grabs, window=1, free=9) for grabs in (1, 0)]
+    [(0, False), (0, True)]
     """
     if condition is Condition.AWAKE:
-        return max(0, min(free, window - grabs))
-    if condition is Condition.ANSWERED and grabs == 0:
-        return Condition.ASLEEP
-    return 0
+        wanted = max(0, min(free, window - grabs))
+        return wanted, 0 < wanted < free  # without a slot to spare it must not be woken for what it cannot take
+    return 0, condition is Condition.ANSWERED and grabs == 0
 
 
 class Engagement:

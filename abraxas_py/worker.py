@@ -35,6 +35,8 @@ __all__ = ["Assigned", "Registration", "Worker"]
 
 log = logging.getLogger("abraxas.worker")
 
+_PRE_SLEEP = encode(REQUEST, Packet(Type.PRE_SLEEP))
+
 GOODBYE_TIMEOUT = 5.0  # seconds for the last reports to leave: a stuck server is not waited for long
 
 
@@ -346,13 +348,12 @@ class Worker:
         if self._is_stopping or not self._functions:
             return
         free = self.max_jobs - self._running - sum(other.grabs for other in self._engagements.values())
-        step = decide(engagement.condition, engagement.grabs, engagement.window, free)
-        if isinstance(step, Condition):
-            engagement.condition = step
-            engagement.post(encode(REQUEST, Packet(Type.PRE_SLEEP)))
-        elif step:
-            engagement.grabs += step
-            engagement.post(self._grab * step)
+        grabs, sleeps = decide(engagement.condition, engagement.grabs, engagement.window, free)
+        engagement.grabs += grabs
+        if sleeps:
+            engagement.condition = Condition.ASLEEP
+        if grabs or sleeps:
+            engagement.post(self._grab * grabs + (_PRE_SLEEP if sleeps else b""))
 
     def _register(self, engagement: Engagement, *packets: Packet) -> None:
         """Send CAN_DOs; the answer to what follows them says that the server, which answers in order, knows them."""
