@@ -55,11 +55,16 @@ class Connection:
 
     async def send_encoded(self, data: bytes) -> None:
         """Send what `encode` made. Raises ConnectionLost, after which an unknown part of it may have arrived."""
-        async with self._sending:
-            try:
-                await self._stream.send_all(data)
-            except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-                raise ConnectionLost(f"the connection to {self.name} was lost") from error
+        if self._sending.locked():
+            await self._sending.acquire()
+        else:  # at once: `acquire` would wait for trio's next pass even so
+            self._sending.acquire_nowait()
+        try:
+            await self._stream.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise ConnectionLost(f"the connection to {self.name} was lost") from error
+        finally:
+            self._sending.release()
 
     async def aclose(self) -> None:
         """Close the connection at once."""

@@ -255,7 +255,8 @@ class AttachedStream(trio.abc.Stream):
         await trio.lowlevel.checkpoint()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        await trio.lowlevel.checkpoint()
+        if self.arrived or self._is_closed or self.is_ended:  # else waiting is one, and a pass of trio's less
+            await trio.lowlevel.checkpoint()
         while not self.arrived:
             if self._is_closed:
                 raise trio.ClosedResourceError("this stream was closed")
