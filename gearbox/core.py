@@ -162,6 +162,8 @@ class Core(Engine):
                 return
             above = found.above
             for job in found.without_worker:
+                if self._has_news(job):
+                    continue
                 presence = await self._gearman.presence(job, None)
                 if presence is Presence.GONE:
                     self.tell(partial(orphans.desert, job.id, job.epoch))
@@ -190,7 +192,7 @@ class Core(Engine):
         while above is not None:
             jobs, above = await self._insist(partial(life.claimed, since, until, above))
             for job in jobs:
-                if not self._gearman.has_sent(job):
+                if not (self._gearman.has_sent(job) or self._has_news(job)):
                     self.news(job.id, job.epoch, Unsent())
 
     async def _mind_watchers(self) -> None:

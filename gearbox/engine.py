@@ -101,7 +101,7 @@ class Engine:
         self._clock = clock
         self._work: deque[_Work] = deque()
         self._uncertain: list[_Work] = []  # a batch that was stored or not: `Store.settle` will tell
-        self._late: dict[int, _Work] = {}  # by job, what nobody waits for and its end makes needless
+        self._late: dict[tuple[int, int], _Work] = {}  # by attempt, what nobody waits for and the data makes needless
         self._late_at = inf  # of trio's clock: its time has come from then on
         self._at_work: set[int] = set()  # jobs sent to Gearman, of which nothing was heard or told since
         self._dirty: dict[int, None] = {}  # ids to look at, in order, each once
@@ -132,12 +132,16 @@ class Engine:
         self._work.append(_Work(step))
         self._wake.set()
 
-    def _tell_late(self, id: int, step: Step) -> None:
+    def _tell_late(self, id: int, epoch: int, step: Step) -> None:
         """`tell`, unless the job has ended by then."""
         if not self._late:
             self._late_at = trio.current_time() + UNHURRIED
             self._wake.set()
-        self._late[id] = _Work(step)
+        self._late[id, epoch] = _Work(step)
+
+    def _has_news(self, job: Job) -> bool:
+        """Whether Gearman has said that the job's current attempt ended, and that is not stored yet."""
+        return (job.id, job.epoch) in self._late
 
     async def call(self, step: Step) -> Any:
         """`ask` for a caller that waits. Raises the RpcError."""
@@ -204,7 +208,7 @@ class Engine:
         elif isinstance(event, Failed):
             self.tell(partial(orphans.fail, id, epoch, LOST_GRACE))
         elif event == Ended():  # the worker's data follows, or has come
-            self._tell_late(id, partial(life.settle, id, epoch, event))
+            self._tell_late(id, epoch, partial(life.settle, id, epoch, event))
         else:
             self.tell(partial(life.settle, id, epoch, event))
 
@@ -379,7 +383,7 @@ class Engine:
                     self._answer(job)
 
     def _answer(self, job: Job) -> None:
-        self._late.pop(job.id, None)
+        self._late.pop((job.id, job.epoch), None)
         self._at_work.discard(job.id)
         for watcher in self._watchers.pop(job.id, ()):
             if job.status is Status.DUPLICATE:

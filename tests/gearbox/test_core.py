@@ -15,6 +15,7 @@ import trio.testing
 from core_stage import START, Clock, System, fails, system
 
 from abraxas_py import Assigned, Worker
+from gearbox import rpc
 from gearbox.core import FULL_SWEEP
 from gearbox.errors import RpcError, StoreBroken, StoreError
 from gearbox.job import Recheck, Tell
@@ -555,6 +556,24 @@ async def test_a_watcher_that_comes_after_an_end_that_was_stored_unheard(tmp_pat
         with trio.fail_after(5), pytest.raises(RpcError) as caught:
             await it.gearbox.watch(id)
         assert caught.value.message == "cancelled"
+
+
+async def test_an_attempt_that_has_just_ended_is_not_taken_for_one_that_was_never_sent(
+    tmp_path: Path, autojump_clock: Clock
+) -> None:
+    async with system(tmp_path / "db") as it:
+        worker = Worker(it.server.dial)
+        worker.add("a::mute", lambda job: rpc.result(json.loads(job.data)["id"], None))
+        await it.nursery.start(worker.run)
+        id = await it.gearbox.queue("a::mute")
+        await trio.testing.wait_all_tasks_blocked()
+        it.store.error = StoreError("the disk is on fire")
+        await fails(503, it.gearbox.queue("a::b"))
+        it.store.error = None
+        await it.gearbox.stats("a::mute")  # the store works again, and the core looks for what was claimed in vain
+        await trio.sleep(1)
+        (attempt,) = (await it.gearbox.history(id))["attempts"]
+        assert (attempt["outcome"], await it.status_of(id)) == (None, "almost-done")
 
 
 def noted(it: System) -> list[str]:

@@ -448,7 +448,7 @@ OWN = [
         "unsent although sent",
         "after a failure, attempts that run are sent again",
         CORE,
-        "                if not self._gearman.has_sent(job):\n",
+        "                if not (self._gearman.has_sent(job) or self._has_news(job)):\n",
         "                if True:\n",
     ),
     Mutant(
