@@ -28,6 +28,15 @@ def counts_are_true(broker: Broker) -> None:
         assert all(job.key and broker.jobs[job.handle] is job for job in function.jobs.values())
 
 
+def books_are_true(broker: Broker) -> None:
+    """What a broker with a journal counts is what there is."""
+    there = [*broker.jobs.values(), *broker.dead.values()]
+    assert broker._payload_bytes == sum(len(job.data) for job in there if job.data is not None)
+    assert broker._on_disk == sum(job.data is None for job in there)
+    for function in broker.functions.values():
+        assert function.storing == sum(job.state is JobState.STORING and job.function is function for job in there)
+
+
 def jobs_and_peers_agree(broker: Broker) -> None:
     """B3: who runs a job, and who waits for it, is the same from both sides."""
     for job in broker.jobs.values():

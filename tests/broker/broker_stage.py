@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from broker_invariants import books_are_true, counts_are_true, jobs_and_peers_agree
+
 from abraxas_py.broker import Broker, Close, Options, Origin, Persist, Stop
 from abraxas_py.broker.effects import Load
 from abraxas_py.broker.model import Outlet
@@ -63,11 +65,11 @@ class Stage:
     def hear(self, peer: int, message: Packet | Line) -> list[Effect]:
         if peer not in self.broker.peers:
             self.broker.connect(peer)
-        return self.broker.receive(peer, message, self.now)
+        return self.checked(self.broker.receive(peer, message, self.now))
 
     def hear_all(self, peer: int, *messages: Packet | Line) -> list[Effect]:
         """Messages that come together."""
-        return self.broker.receive_all(peer, map(piece, messages), self.now)
+        return self.checked(self.broker.receive_all(peer, map(piece, messages), self.now))
 
     def ask(self, peer: int, command: bytes) -> bytes:
         """A peer sends a text line; its answer."""
@@ -81,11 +83,18 @@ class Stage:
         self.broker.connect(peer, origin=origin)
 
     def leave(self, peer: int) -> list[Effect]:
-        return self.broker.disconnect(peer, self.now)
+        return self.checked(self.broker.disconnect(peer, self.now))
 
     def wait(self, seconds: float) -> list[Effect]:
         self.now += seconds
-        return self.broker.tick(self.now)
+        return self.checked(self.broker.tick(self.now))
+
+    def checked(self, effects: list[Effect]) -> list[Effect]:
+        """What an input led to, once the broker's books are found to be right."""
+        counts_are_true(self.broker)
+        books_are_true(self.broker)
+        jobs_and_peers_agree(self.broker)
+        return effects
 
     def sleeper(self, peer: int, *functions: bytes) -> None:
         """A worker that sleeps."""
