@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from math import inf
 
 import attrs
 
@@ -98,12 +99,14 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes")
     parser.add_argument("--twice", action="store_true", help="each seed twice: the hashes must be equal")
     parser.add_argument("--until-failure", action="store_true", help="end with the first seed that breaks a promise")
+    parser.add_argument("--minutes", type=float, default=inf, metavar="N", help="end after that time, wherever it is")
     given = parser.parse_args()
     if given.seed is not None:
         sys.exit(_replay(given.seed, is_traced=given.trace, is_minimised=given.minimise))
     first, _, last = given.seeds.partition("-")
     seeds = range(int(first), int(last or first) + 1)
-    sys.exit(_campaign(seeds, given.jobs, is_twice=given.twice, is_short=given.until_failure))
+    results = outcomes(seeds, given.jobs, is_twice=given.twice)
+    sys.exit(_campaign(seeds, results, 60 * given.minutes, is_short=given.until_failure))
 
 
 def _replay(seed: int, *, is_traced: bool, is_minimised: bool) -> bool:
@@ -125,15 +128,17 @@ def _tell(event: str) -> None:
         print(event)
 
 
-def _campaign(seeds: range, jobs: int, *, is_twice: bool, is_short: bool) -> bool:
+def _campaign(seeds: range, results: Iterable[Outcome], seconds: float, *, is_short: bool) -> bool:
     total = Sum()
     began = told_at = time.monotonic()
-    for outcome in outcomes(seeds, jobs, is_twice=is_twice):
+    for outcome in results:
         total.add(outcome)
         if outcome.violations:
             print(f"seed {outcome.seed}:", *outcome.violations[:5], sep="\n  ", flush=True)
             if is_short:
                 break
+        if time.monotonic() > began + seconds:
+            break
         if time.monotonic() > told_at + 10:
             told_at = time.monotonic()
             rate = total.seeds / (told_at - began)
