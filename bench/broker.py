@@ -44,12 +44,12 @@ COSTS = (
 TIMED = (RATE, *LATENCIES, *COSTS)
 
 
-def systems(measure: Measure, *, only: tuple[str, ...] = ()) -> Mapping[str, Run]:
-    """The brokers that are here, each measured in one way."""
+def systems(measure: Measure, *, only: tuple[str, ...] = (), has_workers: bool = True) -> Mapping[str, Run]:
+    """The brokers that are here and can do it, each measured in one way."""
     return {
         broker.name: partial(measure, broker)
         for broker in found()
-        if not only or broker.name.partition(" (")[0] in only
+        if (not only or broker.name.partition(" (")[0] in only) and (broker.knows_grab_job or not has_workers)
     }
 
 
@@ -167,14 +167,18 @@ def scaled(load: Load, effort: Effort, broker: Broker) -> Load:
     return Load(load.kind, load.clients, load.depth, load.workers, effort.seconds / 2)
 
 
-def simple(name: str, what: str, measure: Measure, metrics: tuple[Metric, ...] = TIMED) -> Bench:
+def simple(
+    name: str, what: str, measure: Measure, metrics: tuple[Metric, ...] = TIMED, *, has_workers: bool = True
+) -> Bench:
     """A bench of all brokers."""
-    return Bench(name, what, metrics, partial(systems, measure), REFERENCE)
+    return Bench(name, what, metrics, partial(systems, measure, has_workers=has_workers), REFERENCE)
 
 
 BENCHES = [
-    simple("echo", "ECHO_REQ until ECHO_RES, 4 connections x 32 under way", timed("echo", 4, 32)),
-    simple("bg", "SUBMIT_JOB_BG until JOB_CREATED, 4 connections x 32 under way", timed("bg", 4, 32)),
+    simple("echo", "ECHO_REQ until ECHO_RES, 4 connections x 32 under way", timed("echo", 4, 32), has_workers=False),
+    simple(
+        "bg", "SUBMIT_JOB_BG until JOB_CREATED, 4 connections x 32 under way", timed("bg", 4, 32), has_workers=False
+    ),
     simple("fg-4", "SUBMIT_JOB until WORK_COMPLETE, 4 clients x 32, 4 workers", timed("fg", 4, 32, 4)),
     simple("fg-64", "SUBMIT_JOB until WORK_COMPLETE, 64 clients x 4, 64 workers", timed("fg", 64, 4, 64)),
     simple("ping", "One client, one job at a time, one worker", timed("fg", 1, 1, 1)),

@@ -48,6 +48,7 @@ class Broker:
     command: Callable[[int], Sequence[str]]  # for a port
     environment: Mapping[str, str] = field(default_factory=dict)
     slowness: int = 1  # what counted loads are divided by, so that it gets done in time, too
+    knows_grab_job: bool = True  # the plain one, which the load's workers speak
 
     @contextmanager
     def serving(self, *flags: str) -> Iterator[Serving]:
@@ -96,7 +97,8 @@ def _gear() -> Iterator[Broker]:
     folder = Path(os.environ.get("GEARMAN_CLIENTS", "/nowhere")) / "gear"
     environment = {"PYTHONPATH": str(folder)}
     if folder.exists():
-        yield Broker("gear", lambda port: [sys.executable, "-W", "ignore", "-c", _GEAR, str(port)], environment, 10)
+        command = [sys.executable, "-W", "ignore", "-c", _GEAR]
+        yield Broker("gear", lambda port: [*command, str(port)], environment, slowness=10, knows_grab_job=False)
 
 
 def _node() -> Iterator[Broker]:
