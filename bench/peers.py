@@ -6,15 +6,18 @@ some one at a time. Each peer is set up to keep a job until it has run, as ours 
 name: `everysec` is Redis' usual way, which may lose a second's jobs with the power; `always` syncs each write.
 
 They are looked for in a virtual environment named by `BENCH_PEERS` (`pip install celery[redis] packaging
-dramatiq[redis] huey`) and in a folder named by `BENCH_NODE` (`npm install bullmq ioredis`); `redis-server` on the path.
+dramatiq[redis] huey procrastinate psycopg[binary]`) and in a folder named by `BENCH_NODE` (`npm install bullmq
+ioredis`); `redis-server` on the path, PostgreSQL where Debian puts it.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cache, partial
@@ -59,6 +62,20 @@ huey = SqliteHuey(filename=os.environ["BROKER"], fsync=True, results=False)
 def nothing():
     os.write(done, b".")
 queue = nothing
+"""
+PROCRASTINATE = """
+from functools import cache
+from procrastinate import App, PsycopgConnector
+app = App(connector=PsycopgConnector(conninfo=os.environ["BROKER"]))
+@app.task
+def nothing():
+    os.write(done, b".")
+@cache
+def opened():
+    return app.open()
+def queue():
+    opened()
+    nothing.defer()
 """
 CALLER = """
 import os, statistics, sys, time
@@ -134,6 +151,9 @@ def _pythons() -> Iterator[tuple[str, Run]]:
     if _has(python, "huey"):
         worker = ["-m", "huey.bin.huey_consumer", "jobs.huey", "-w4", "-k", "thread", "-d0.001", "-m0.01", "-q"]
         yield "Huey, 4 threads (SQLite FULL)", partial(_python, python, HUEY, worker, "")
+    postgres = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if _has(python, "procrastinate", "psycopg") and postgres:
+        yield "Procrastinate, 8 at once (PostgreSQL)", partial(_procrastinate, python, postgres[-1])
 
 
 def _nodes() -> Iterator[tuple[str, Run]]:
@@ -157,6 +177,36 @@ def _python(python: str, jobs: str, worker: list[str], fsync: str, effort: Effor
         Path(folder, "jobs.py").write_text(BYTE + jobs)
         with running([python, *worker], environment, folder=folder):
             return _call([python, "-c", CALLER], environment, folder, effort)
+
+
+def _procrastinate(python: str, postgres: Path, effort: Effort) -> Sample:
+    with _stage("") as (folder, environment), _postgres(postgres) as environment["BROKER"]:
+        Path(folder, "jobs.py").write_text(BYTE + PROCRASTINATE)
+        command = [python, "-m", "procrastinate", "--app=jobs.app"]
+        subprocess.run([*command, "schema", "--apply"], env=os.environ | environment, check=True, capture_output=True)
+        with running([*command, "worker", "--concurrency=8", "-p0.1"], environment, folder=folder):
+            return _call([python, "-c", CALLER], environment, folder, effort)
+
+
+@contextmanager
+def _postgres(programs: Path) -> Iterator[str]:
+    """A PostgreSQL as it comes, which syncs each commit, and how to reach it. It does not run as root."""
+    user = "postgres" if os.geteuid() == 0 else None
+    with tempfile.TemporaryDirectory() as folder:
+        if user:
+            shutil.chown(folder, user)
+        make: list[str | Path] = [programs / "initdb", "--pgdata=data", "--auth=trust", "--username=postgres"]
+        subprocess.run(make, cwd=folder, user=user, check=True, capture_output=True)
+        serve: list[str | Path] = [programs / "postgres", "-D", "data", "-h", "", "-k", folder]
+        server = subprocess.Popen(serve, cwd=folder, user=user, stderr=subprocess.DEVNULL)
+        try:
+            until = time.monotonic() + TIMEOUT
+            while not Path(folder, ".s.PGSQL.5432").exists() and time.monotonic() < until:
+                time.sleep(0.05)
+            yield f"host={folder} user=postgres"
+        finally:
+            server.send_signal(signal.SIGINT)  # which asks its clients to leave; TERM would wait for them
+            server.wait()
 
 
 def _node(modules: str, fsync: str, effort: Effort) -> Sample:
