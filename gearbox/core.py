@@ -136,8 +136,8 @@ class Core(Engine):
             self.tell(partial(orphans.vanish, id, epoch, RESTART_GRACE))
 
     async def _sweep(self) -> None:
-        last_full = last_stranded = trio.current_time()
-        last_since = -inf
+        last_full = last_since = -inf  # an end may have been stored of which nobody has told those who waited for it
+        last_stranded = trio.current_time()
         while True:
             is_returning = self._clock() < self._since + life.RETURN_GRACE + READY_SWEEP
             if is_returning or self._jumps.is_fresh(trio.current_time() - 2 * READY_SWEEP) or self._since != last_since:
