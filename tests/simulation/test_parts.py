@@ -20,7 +20,9 @@ def test_each_planted_fault_has_its_place(mutant: Mutant) -> None:
     assert mutant.old != mutant.new
     if mutant.file.endswith(".py"):  # what cannot be read is found by whoever reads it
         ast.parse((ROOT / mutant.file).read_text().replace(mutant.old, mutant.new))
-    assert all((ROOT / path).exists() for path in mutant.tests.split())
+    for name in mutant.tests.split():
+        path, _, test = name.partition("::")
+        assert f"def {test}" in (ROOT / path).read_text() if test else (ROOT / path).exists(), name
 
 
 def test_the_least_that_fails_is_found() -> None:
