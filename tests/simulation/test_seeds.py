@@ -18,7 +18,10 @@ def first_seed() -> int:
     given = os.environ.get("GEARBOX_TEST_FIRST_SEED")
     if given is not None:
         return int(given)
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
+    except FileNotFoundError:  # no git; nor is there a commit where there is no repository
+        commit = ""
     return int(commit[:6] or "1", 16)
 
 
