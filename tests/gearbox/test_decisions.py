@@ -475,7 +475,7 @@ def test_an_error_to_the_letter(job: Job, error: tuple[Any, ...]) -> None:
     assert (found.code, found.message, found.data) == error
 
 
-@pytest.mark.parametrize("status", [*sorted(CURRENT), Status.DUPLICATE])
+@pytest.mark.parametrize("status", [*sorted(CURRENT, key=str), Status.DUPLICATE])
 def test_who_has_no_answer_of_its_own_is_not_asked(status: Status) -> None:
     with pytest.raises(AssertionError):
         answers.answer(as_status(status))
