@@ -157,8 +157,9 @@ async def test_connections_are_told_of_and_everything_is_registered_anew() -> No
         (function,) = road.server.broker.functions.values()
         assert function.max_queued == (3, 3, 3)
         assert [limit for peer in road.server.broker.peers.values() for limit in peer.abilities.values()] == [7.0]
-    assert events[:2] == events[-2:] == ["connect", "disconnect"]
-    assert set(events[2:-2]) == {"ConnectionLost"}
+    assert events[0] == "connect"
+    assert set(events[1:-2]) == {"disconnect", "ConnectionLost"}  # whoever writes or reads finds out first
+    assert events[-2:] == ["connect", "disconnect"]
     assert registrations == ["registered", "unregistered"] * 2
 
 
