@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,10 @@ FLAGS = (
     "--no-first-run", "--no-default-browser-check", "--disable-background-networking", "--disable-component-update",
     "--disable-extensions", "--disable-sync", "--hide-scrollbars", "--force-color-profile=srgb", "--mute-audio",
 )  # fmt: skip
+
+
+class Navigated(Exception):
+    """The page went elsewhere while it was asked."""
 
 
 class Browser:
@@ -62,6 +66,8 @@ class Browser:
         while True:
             answer = self._next(deadline)
             if answer.get("id") == message["id"]:
+                if "navigated" in answer.get("error", {}).get("message", ""):
+                    raise Navigated(method)
                 assert "error" not in answer, f"{method}: {answer['error']}"
                 return answer["result"]
 
@@ -205,7 +211,10 @@ class Tab:
     def until(self, expression: str, timeout: float = TIMEOUT) -> float:
         """Wait until an expression is true; how long that took."""
         began = time.monotonic()
-        while not self.evaluate(expression):
+        while True:
+            with suppress(Navigated):
+                if self.evaluate(expression):
+                    break
             assert time.monotonic() < began + timeout, f"{expression} did not become true"
             time.sleep(0.02)
         return time.monotonic() - began
