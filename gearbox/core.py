@@ -34,6 +34,7 @@ ORPHAN_SWEEP = 2.0  # s between questions about attempts that no connection of o
 SILENT_GRACE = 15.0  # s after which the server of such an attempt counts as gone, if it cannot be reached
 READY_SWEEP = 1.0  # s between looks at ready jobs while workers are coming back, or are given time to stop
 FULL_SWEEP = 60.0  # s between looks at everything that waits; finds nothing unless something went wrong
+FULL_PAUSE = 0.5  # s between their transactions: a million jobs that wait for a date must not take a processor
 STRANDED_SWEEP = 10.0  # s between looks for running jobs whose last worker has gone
 WATCHER_SWEEP = 0.8  # s between looks for watchers that have gone, so that none stays longer than a second
 WATCHER_SHARE = 0.02  # of the time, at most, goes into that: with tens of thousands of watchers the looks get rarer
@@ -74,16 +75,18 @@ class Core(Engine):
             self._wake.set()
             task_status.started()
             nursery.start_soon(self._sweep)
+            nursery.start_soon(self._sweep_all)
             nursery.start_soon(self._ask_about_orphans)
             nursery.start_soon(self._mind_watchers)
             if self._store.is_shared:
                 nursery.start_soon(self._mind_others)
             nursery.start_soon(self._prune_for_ever)
 
-    async def _walk(self, step: Callable[..., Result]) -> None:
+    async def _walk(self, step: Callable[..., Result], pause: float = 0.0) -> None:
         """Run a step that takes `above` over the whole table, a batch at a time."""
-        above: int | None = 0
+        above: int | None = await self._insist(partial(step, 0))
         while above is not None:
+            await trio.sleep(pause)
             above = await self._insist(partial(step, above))
 
     async def _insist(self, step: Step) -> Any:
@@ -136,7 +139,7 @@ class Core(Engine):
             self.tell(partial(orphans.vanish, id, epoch, RESTART_GRACE))
 
     async def _sweep(self) -> None:
-        last_full = last_since = -inf  # an end may have been stored of which nobody has told those who waited for it
+        last_since = -inf
         last_stranded = trio.current_time()
         while True:
             is_returning = self._clock() < self._since + life.RETURN_GRACE + READY_SWEEP
@@ -144,13 +147,16 @@ class Core(Engine):
                 last_since = self._since
                 await self._walk(partial(life.sweep, (Status.READY,)))
             now = trio.current_time()
-            if now >= last_full + FULL_SWEEP:
-                last_full = now
-                await self._walk(partial(life.sweep, (Status.READY, Status.WAITING)))
             if now >= last_stranded + STRANDED_SWEEP:
                 last_stranded = now
                 await self._look_for_stranded()
             await trio.sleep(READY_SWEEP)
+
+    async def _sweep_all(self) -> None:
+        """From the start on: an earlier process may have stored an end, and not looked at who waited for it."""
+        while True:
+            await self._walk(partial(life.sweep, (Status.READY, Status.WAITING)), FULL_PAUSE)
+            await trio.sleep(FULL_SWEEP)
 
     async def _look_for_stranded(self) -> None:
         """Running jobs without a worker: tell those that Gearman only queues."""

@@ -99,10 +99,8 @@ PREDECESSOR = [
         "K9",
         "the sweep leaves out what waits",
         CORE,
-        """                last_full = now
-                await self._walk(partial(life.sweep, (Status.READY, Status.WAITING)))""",
-        """                last_full = now
-                await self._walk(partial(life.sweep, (Status.READY,)))""",
+        "(partial(life.sweep, (Status.READY, Status.WAITING)), FULL_PAUSE)",
+        "(partial(life.sweep, (Status.READY,)), FULL_PAUSE)",
         tests="tests/gearbox/test_core.py::test_what_nobody_looked_at_any_more_is_found_by_the_sweep",
     ),
     Mutant(
