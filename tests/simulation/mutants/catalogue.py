@@ -101,7 +101,7 @@ PREDECESSOR = [
         CORE,
         "(partial(life.sweep, (Status.READY, Status.WAITING)), FULL_PAUSE)",
         "(partial(life.sweep, (Status.READY,)), FULL_PAUSE)",
-        tests="tests/gearbox/test_core.py::test_what_nobody_looked_at_any_more_is_found_by_the_sweep",
+        tests="tests/gearbox/test_sweep.py::test_what_nobody_looked_at_any_more_is_found_by_the_sweep",
     ),
     Mutant(
         "K10",
