@@ -116,31 +116,28 @@ async def test_a_header_that_announces_4_gib_is_refused_without_reserving_anythi
         await stream.aclose()
 
 
+async def the_third_is_refused(server: Server) -> None:
+    """Two are served beside it, and others once they have gone."""
+    async with peer(server) as one, peer(server), peer(server) as third:
+        assert await third.receive() == []
+        await one.send(P(Type.ECHO_REQ))
+        assert await one.receive() == [Packet(Type.ECHO_RES)]
+        assert server.counters.refused == 1
+    await until(lambda: not server.broker.peers)
+    async with peer(server) as again:
+        await again.send(P(Type.ECHO_REQ))
+        assert await again.receive() == [Packet(Type.ECHO_RES)]
+
+
 async def test_too_many_connections_are_refused_and_the_others_served() -> None:
     async with serve("127.0.0.1:0", limits=Limits(connections=2)) as server:
-        async with peer(server) as one, peer(server), peer(server) as third:
-            assert await third.receive() == []
-            await one.send(P(Type.ECHO_REQ))
-            assert await one.receive() == [Packet(Type.ECHO_RES)]
-            assert server.counters.refused == 1
-        await until(lambda: not server.broker.peers)
-        async with peer(server) as again:
-            await again.send(P(Type.ECHO_REQ))
-            assert await again.receive() == [Packet(Type.ECHO_RES)]
+        await the_third_is_refused(server)
 
 
 async def test_one_address_cannot_take_all_places(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(door, "is_local", lambda host: False)  # this machine's own addresses have no such limit
     async with serve("127.0.0.1:0", limits=Limits(connections_per_address=2)) as server:
-        async with peer(server) as one, peer(server), peer(server) as third:
-            assert await third.receive() == []
-            await one.send(P(Type.ECHO_REQ))
-            assert await one.receive() == [Packet(Type.ECHO_RES)]
-            assert server.counters.refused == 1
-        await until(lambda: not server.broker.peers)
-        async with peer(server) as again:
-            await again.send(P(Type.ECHO_REQ))
-            assert await again.receive() == [Packet(Type.ECHO_RES)]
+        await the_third_is_refused(server)
 
 
 async def test_a_peer_that_asks_and_never_reads_is_not_listened_to() -> None:
