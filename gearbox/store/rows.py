@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,7 +20,7 @@ __all__ = [
     "listed",
     "micros",
     "one_of",
-    "row_of",
+    "row_maker",
     "seconds",
 ]
 
@@ -138,18 +138,26 @@ def job_of(row: Sequence[Any]) -> Job:
     return Job.of(fields)
 
 
-def row_of(job: Job, names: Iterable[str] = COLUMNS) -> list[Any]:
-    """These fields of a job as they stand in the columns."""
-    fields = job.__dict__
-    row = []
-    for name in names:
-        value = fields[name]
-        if name in TIMES:
-            value = None if value is None else round(value * 1e6)
-        elif name in ENUMS:
-            value = value.value
-        row.append(value)
-    return row
+def row_maker(names: Sequence[str]) -> Callable[[Job], list[Any]]:
+    """What makes a row of a job: these fields as they stand in the columns.
+
+    What has to be done to a field is found out here, once, and not for each of some forty fields of each job.
+    """
+    times = [place for place, name in enumerate(names) if name in TIMES]
+    enums = [place for place, name in enumerate(names) if name in ENUMS]
+
+    def row_of(job: Job) -> list[Any]:
+        fields = job.__dict__
+        row = [fields[name] for name in names]
+        for place in times:
+            value = row[place]
+            if value is not None:
+                row[place] = round(value * 1e6)
+        for place in enums:
+            row[place] = row[place].value
+        return row
+
+    return row_of
 
 
 def attempt_of(row: Sequence[Any]) -> Attempt:

@@ -5,7 +5,7 @@ Statements are those of `?` parameters here, for they are run with a list of row
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, Protocol
 
@@ -15,7 +15,7 @@ from gearbox.errors import StoreBusy
 from gearbox.job import Job
 from gearbox.store.changes import Changes
 from gearbox.store.rollups import Rollup
-from gearbox.store.rows import COLUMNS, micros, row_of
+from gearbox.store.rows import COLUMNS, micros, row_maker
 
 __all__ = ["Connection", "Writing"]
 
@@ -52,6 +52,9 @@ INSERT INTO gearbox_methods (method_name, earliest, latest) VALUES (:method, :ea
 ON CONFLICT (method_name)
 DO UPDATE SET earliest = min(earliest, excluded.earliest), latest = max(latest, excluded.latest)
 """
+
+
+_row_of = row_maker(list(COLUMNS))
 
 
 class Connection(Protocol):
@@ -103,7 +106,7 @@ class Writing:
         many = self._connection.execute_many
         if changes.born:
             jobs = changes.jobs
-            many(INSERT_JOB, [[*row_of(jobs[id]), token] for id, token in changes.born.items()])
+            many(INSERT_JOB, [[*_row_of(jobs[id]), token] for id, token in changes.born.items()])
         if changes.changed:
             self._update()
         for statement, rows in (
@@ -121,9 +124,9 @@ class Writing:
         """Compare and swap: whoever changed one of these rows meanwhile makes the whole batch be tried again."""
         groups: dict[frozenset[str], list[list[Any]]] = {}
         for id, stored in self.changes.changed.items():
-            names, _ = _update(stored.fields)
+            row_of, _ = _update(stored.fields)
             where = (id, stored.status.value, stored.epoch, stored.events)
-            groups.setdefault(stored.fields, []).append([*row_of(self.changes.jobs[id], names), *where])
+            groups.setdefault(stored.fields, []).append([*row_of(self.changes.jobs[id]), *where])
         for fields, rows in groups.items():
             _, statement = _update(fields)
             if self._connection.execute_many(statement, rows) != len(rows):
@@ -157,8 +160,8 @@ class Writing:
 
 
 @cache
-def _update(fields: frozenset[str]) -> tuple[tuple[str, ...], str]:
-    """The compare-and-swap that sets these fields, and their order in it."""
-    names = tuple(sorted(fields))
+def _update(fields: frozenset[str]) -> tuple[Callable[[Job], list[Any]], str]:
+    """The compare-and-swap that sets these fields, and what makes a row of a job for it."""
+    names = sorted(fields)
     sets = ", ".join(f"{COLUMNS[name]} = ?" for name in names)
-    return names, f"UPDATE gearbox_jobs SET {sets} WHERE id = ? AND status = ? AND epoch = ? AND events = ?"
+    return row_maker(names), f"UPDATE gearbox_jobs SET {sets} WHERE id = ? AND status = ? AND epoch = ? AND events = ?"

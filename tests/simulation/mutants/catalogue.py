@@ -190,8 +190,8 @@ PREDECESSOR = [
         "K22",
         "times are whole seconds",
         "gearbox/store/rows.py",
-        "value = None if value is None else round(value * 1e6)",
-        "value = None if value is None else round(value) * 1_000_000",
+        "row[place] = round(value * 1e6)",
+        "row[place] = round(value) * 1_000_000",
     ),
     Mutant(
         "K23",
