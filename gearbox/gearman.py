@@ -181,6 +181,7 @@ class Link:
         self._calls = itertools.count(1)
         self._sent: dict[tuple[int, int], tuple[_Desk, Task]] = {}  # (job, epoch) of attempts whose end has not come
         self._desks: list[_Desk] = []
+        self._desk_of: dict[str | None, _Desk] = {}
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the connections, for ever; started once the functions are registered with a server."""
@@ -192,7 +193,9 @@ class Link:
             for name, address in self._named.items():
                 client = open_client(address, client_id=self._instance, submit_timeout=SUBMIT_TIMEOUT)
                 admin = await stack.enter_async_context(open_admin(address))
-                self._desks.append(_Desk(name, admin, await stack.enter_async_context(client)))
+                desk = _Desk(name, admin, await stack.enter_async_context(client))
+                self._desks.append(desk)
+                self._desk_of[name] = desk
             async with open_nursery() as nursery:
                 nursery.start_soon(self._listen)
                 await worker.run(task_status=task_status)
@@ -201,7 +204,7 @@ class Link:
         self._on_call(Call(job.function.decode(), job.data, job.complete, job.handle, lambda: job.is_lost))
 
     def start(self, job: Job, inputs: Mapping[str, Any], server: str | None) -> None:
-        desk = self._desk(server) or self._desks[job.id % len(self._desks)]
+        desk = self._desk_of.get(server) or self._desks[job.id % len(self._desks)]
         request_id = f"{self._instance}-{next(self._calls)}"
         meta = {"gearbox_id": job.id, "gearbox_attempt": job.epoch, **inputs}
         if job.traceparent is not None:
@@ -221,9 +224,6 @@ class Link:
         )
         if not task.is_done:
             self._sent[key] = desk, task
-
-    def _desk(self, server: str | None) -> _Desk | None:
-        return next((desk for desk in self._desks if desk.name == server), None)
 
     def has_sent(self, job: Job) -> bool:
         return (job.id, job.epoch) in self._sent
@@ -280,7 +280,7 @@ class Link:
 
     async def presence(self, job: Job, server: str | None) -> Presence:
         sent = self._sent.get((job.id, job.epoch))
-        desk = self._desk(server) if server is not None else sent[0] if sent else None
+        desk = self._desk_of.get(server) if server is not None else sent[0] if sent else None
         if desk is None:  # a server that this core was not told of, or one that is gone with its process
             return Presence.UNKNOWN
         if desk.is_silent:

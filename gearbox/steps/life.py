@@ -304,7 +304,7 @@ def facts_of(tx: Tx, moment: Moment, facts: Facts) -> Facts:
             if job.has_dedupe and facts.twin is None:
                 # `active` may have waited for another core to commit, and what it gave the place to may be the twin.
                 known["twin"] = tx.twin(job.dedupe)
-    return attrs.evolve(facts, **known)
+    return facts.completed(known)
 
 
 def decide(tx: Tx, moment: Moment, facts: Facts, is_new: bool = True) -> list[Action]:
