@@ -48,7 +48,7 @@ __all__ = ["LOST_GRACE", "PAUSE_LONGEST", "RESTART_GRACE", "Engine", "Hop", "Rep
 
 log = structlog.get_logger("gearbox:core")
 
-BATCH_LIMIT = 256  # steps in one transaction: enough to share an fsync, short enough not to be waited for
+BATCH_LIMIT = 512  # steps in one transaction: enough to share an fsync, short enough not to be waited for
 BUSY_TRIES = 5
 PAUSE_FIRST, PAUSE_LONGEST = 0.1, 5.0  # s between tries while the store fails
 PAUSE_FAULT = 1.0  # s without timers after a step that failed by a fault of ours
