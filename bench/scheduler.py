@@ -141,6 +141,7 @@ BENCHES = [
             "the same, bare caller and worker": partial(bare, "gate", 1),
             "the same, calls in batches": partial(bare, "gate", BATCH),
             "the same, worker without leave": partial(bare, "none", 1),
+            "the same, without leave, calls in batches": partial(bare, "none", BATCH),
             **peers(),
         },
         reference=OURS,
