@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-SEEDS = int(os.environ.get("GEARBOX_TEST_SEEDS", "30"))  # a minute of one process
+SEEDS = int(os.environ.get("GEARBOX_TEST_SEEDS", "100"))  # two minutes of one process
 
 
 def first_seed() -> int:
