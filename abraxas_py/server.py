@@ -30,6 +30,7 @@ from abraxas_py.journal import Journal
 from abraxas_py.journal.writer import Report, Writer
 from abraxas_py.link import AttachedLink, AttachedStream, Link, LinkBroken, Outboxes, SocketLink, TlsLink
 from abraxas_py.nursery import open_nursery
+from abraxas_py.patience import Patience
 from abraxas_py.poller import READ, WRITE, open_poller
 from abraxas_py.protocol.wire import REQUEST, Decoder, Piece
 
@@ -37,6 +38,7 @@ __all__ = ["Counters", "Keepalive", "Limits", "Server", "serve"]
 
 log = logging.getLogger("abraxas.server")
 
+ENOUGH = 8  # messages: before so many came, a pass looks for more, so that answers can be sent together
 TURN = 0.005  # seconds until the other tasks of the program have theirs; a way through trio's scheduler costs 50 µs
 SWEEP_INTERVAL = 1.0  # seconds between two looks for peers that stopped in the middle of a message
 _ALL = Right.SUBMIT | Right.WORK | Right.ADMINISTRATE
@@ -93,7 +95,8 @@ class Server:
         self._nap = trio.CancelScope()  # what `serve` sleeps in
         self._is_draining = False
         self._is_stopped = False
-        self._linger = linger
+        self._poll = self._poller.poll
+        self._patience = Patience(self._poll, linger)
         self._wall = clock  # Unix seconds
         self._clock = inf, 0.0  # the loop's time and the wall's at the first look
 
@@ -194,25 +197,31 @@ class Server:
         return trio.current_time() + max(0.0, due_at - now)
 
     def _pass(self) -> bool:
-        """Serve all that is ready now; whether anything was, and nobody else is to have a turn first."""
-        ready = self._poller.poll(self._linger)
+        """Serve what is ready, and a little that comes meanwhile; whether to go on, or let others have their turn."""
+        ready = self._poll(0) or self._patience.wait()
+        is_busy = bool(ready)
         now = self.now
-        is_rung = False
         watched = self._watched
-        for descriptor, mask in ready:
-            link = watched.get(descriptor)
-            if link is None:
-                if self._bell is not None and descriptor == self._bell.fileno():
-                    self._bell.recv(4096)
-                    is_rung = True
-                else:
-                    for arrival in self._door.accept(descriptor, now):
-                        self._welcome(arrival)
-                continue
-            if mask & ~WRITE:  # something to read, or the end of it
-                self._read(link, now)
-            if mask & ~READ:
-                link.touch()
+        taken = 0
+        while ready:
+            before = taken
+            for descriptor, mask in ready:
+                link = watched.get(descriptor)
+                if link is None:
+                    if self._bell is not None and descriptor == self._bell.fileno():
+                        self._bell.recv(4096)
+                        is_busy = False
+                    else:
+                        for arrival in self._door.accept(descriptor, now):
+                            self._welcome(arrival)
+                    continue
+                if mask & ~WRITE:  # something to read, or the end of it
+                    taken += self._read(link, now)
+                if mask & ~READ:
+                    link.touch()
+            if not before < taken < ENOUGH or not is_busy:
+                break
+            ready = self._poll(0)
         if self.broker.deadline <= now:
             self._obey(self.broker.tick(now))
         if self._sweep_at <= now:
@@ -220,19 +229,20 @@ class Server:
         if self._door.again_at <= now:
             self._door.resume()
         self._flush()
-        return bool(ready) and not is_rung
+        return is_busy
 
-    def _read(self, link: SocketLink, now: float) -> None:
+    def _read(self, link: SocketLink, now: float) -> int:
+        """Take what a peer has sent; how many messages that were."""
         try:
             pieces = link.receive()
         except LinkBroken as broken:
             self._drop(link, str(broken))
-            return
+            return 0
         if link.is_secured:
             assert isinstance(link, TlsLink)
             link.touch()  # a handshake answers without a message
             if not link.is_agreed:
-                return
+                return 0
             if link.id not in self.broker.peers:
                 self._introduce(link, rights_of(link.peer_names(), self._rules, self._rights(link.address)))
         if pieces and not link.is_closing:
@@ -241,6 +251,7 @@ class Server:
             self._expect(link, now + self.limits.incomplete_timeout)
         elif self._partial and not link.is_closing:
             self._partial.pop(link, None)
+        return len(pieces)
 
     def _feed(self, link: AttachedLink, data: bytes) -> None:
         pieces = link.decoder.cut(data)

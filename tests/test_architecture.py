@@ -48,10 +48,11 @@ ABRAXAS = {
     "journal/sqlite": ("", {"broker", "errors", "journal"}),
     "journal/writer": ("", {"broker", "errors", "journal", "nursery", "trio"}),
     "poller": ("", set()),
+    "patience": ("", set()),
     "door": ("", {"errors", "poller", "protocol", "transport"}),
     "server": (
         "",
-        {"access", "broker", "door", "errors", "journal", "link", "nursery", "poller", "protocol", "trio"},
+        {"access", "broker", "door", "errors", "journal", "link", "nursery", "patience", "poller", "protocol", "trio"},
     ),
     "connection": ("", {"errors", "protocol", "trio"}),
     "dump": ("", {"errors", "protocol", "trio"}),

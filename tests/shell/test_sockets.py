@@ -228,6 +228,33 @@ async def test_a_streaming_worker_is_freed_when_the_client_that_it_waited_for_is
         assert server._held == {}
 
 
+async def test_what_comes_while_a_pass_is_under_way_is_answered_together_with_it() -> None:
+    async with serve("127.0.0.1:0") as server, peer(server) as one:
+        await one.send(P(Type.ECHO_REQ))
+        await one.receive()
+        host, _, port = server.endpoints[0].rpartition(":")
+        with socket.create_connection((host, int(port))) as other:
+            await until(lambda: len(server.broker.peers) == 2)
+            poll, flush = server._poll, server._flush
+            together: list[int] = []
+
+            def poll_and_cause_more(timeout: float) -> list[tuple[int, int]]:
+                ready = poll(timeout)
+                if ready and not together:
+                    together.append(0)
+                    other.sendall(encode(REQUEST, P(Type.ECHO_REQ)))
+                return ready
+
+            def flush_and_count() -> None:
+                together.append(len(server._touched))
+                flush()
+
+            server._poll, server._flush = poll_and_cause_more, flush_and_count  # type: ignore[method-assign]
+            await one.send(P(Type.ECHO_REQ))
+            await one.receive()
+            assert together[:2] == [0, 2]
+
+
 async def test_epoch_jobs_are_given_out_within_50_ms_of_their_second() -> None:
     """The soonest of three: a machine that has slept may itself take as long to wake."""
     async with serve("127.0.0.1:0") as server, peer(server) as worker, open_client(server.endpoints[0]) as client:

@@ -24,6 +24,7 @@ ALLOWED = {
     "abraxas_py.lifelines": {"random"},  # the jitter of pauses
     "abraxas_py.link": {"socket"},
     "abraxas_py.poller": {"selectors"},  # of the server, which nobody gives a socket here
+    "abraxas_py.patience": {"os", "time"},  # its clock can be given; nothing lingers in a simulation
     "abraxas_py.payload": {"uuid"},  # the name of a function for one stream
     "abraxas_py.door": {"os", "socket"},  # attached peers do not come by it
     "abraxas_py.server": {"os", "socket", "time"},  # its clock can be given
