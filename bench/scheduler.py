@@ -26,7 +26,7 @@ from gearbox.client import Gearbox, open_gearbox
 __all__ = ["BENCHES"]
 
 OURS = "gearbox (SQLite)"
-JOBS = 5_000
+JOBS = 20_000
 SINGLE = 200  # jobs one at a time
 CALLERS = 64
 BATCH = 64  # calls in one Gearman job, by those who make batches themselves
