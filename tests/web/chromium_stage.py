@@ -240,7 +240,9 @@ class Tab:
         self._browser.look()
         found = [str(event["params"]["exceptionDetails"]) for event in self._events("Runtime.exceptionThrown")]
         for event in self._events("Log.entryAdded"):
-            found.append(f"{event['params']['entry']['level']}: {event['params']['entry']['text']}")
+            entry = event["params"]["entry"]
+            if entry["level"] != "info":  # such as that something was typed before the page put its cursor somewhere
+                found.append(f"{entry['level']}: {entry['text']}")
         for event in self._events("Runtime.consoleAPICalled"):
             found.append(f"console.{event['params']['type']}: {event['params']['args']}")
         return found
