@@ -100,6 +100,7 @@ class Handler:
         self._attendants = Attendants(gearbox, nursery)
         self._worker = worker
         self._tasks: dict[object, _Task] = {}  # by ticket, where that names one attempt
+        self._reporting: dict[object, bytes] = {}  # what Gearman was answered, while the core has no report yet
 
     def take(self, job: Assigned) -> None:
         """Begin with a job; see `abraxas_py.Worker.take`."""
@@ -110,6 +111,9 @@ class Handler:
             return
         ticket = Ticket.of(request.meta)
         key = ticket if ticket is not None and ticket.attempt is not None else object()  # equal to no other
+        if key in self._reporting:  # it has run, but Gearman lost sight of us before it heard so
+            job.complete(self._reporting[key])
+            return
         task = self._tasks.get(key)
         logger.debug(
             "assigned handle=%r ticket=%s bytes=%d again=%s", job.handle, ticket, len(job.data), task is not None
@@ -136,7 +140,11 @@ class Handler:
             task.done.set()
         task.end(answer)
         if ticket is not None and report is not None:
-            await self._reporter.deliver(ticket.id, ticket.attempt, report)
+            self._reporting[key] = answer or b""
+            try:
+                await self._reporter.deliver(ticket.id, ticket.attempt, report)
+            finally:
+                del self._reporting[key]
 
     async def _answer(
         self, task: _Task, request: rpc.Request, ticket: Ticket | None, name: str

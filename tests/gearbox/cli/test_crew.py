@@ -256,6 +256,23 @@ async def test_a_result_is_repeated_until_the_core_has_it(
     )
 
 
+async def test_an_attempt_whose_result_is_on_its_way_is_not_run_again(
+    open_gearman: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gearman gives a job again whose worker it has lost sight of, also when that had just done it."""
+    monkeypatch.setattr(reporter, "FIRST_DELAY", 0.01)
+    is_well = False
+    scripted = {**ACCEPTING, "job_data": lambda params: None if is_well else RpcError(503, "database away")}
+    async with open_gearman(scripted) as gearman, a_crew(gearman.address, ECHO) as crew:
+        job = payload(ECHO.name, gearbox_id=7, gearbox_attempt=1)
+        first = await submit(gearman.address, ECHO.name, job)
+        assert await submit(gearman.address, ECHO.name, job) == first
+        assert len(gearman.params_of("job_start")) == 1
+        is_well = True
+        assert await crew.stop(10)
+        assert len(gearman.params_of("job_start")) == 1
+
+
 async def test_a_refused_result_is_told_and_not_repeated(open_gearman: Any, capsys: pytest.CaptureFixture[str]) -> None:
     refusing = {**ACCEPTING, "job_data": lambda params: RpcError(404, "no such job")}
     async with open_gearman(refusing) as gearman, a_crew(gearman.address, ECHO) as crew:
