@@ -298,6 +298,7 @@ class Engine:
     async def _run(self, batch: Sequence[_Work]) -> Batch:
         workers = await self._gearman.workers()
         now = self._moment_at = self._clock()
+        self._since = min(self._since, now)  # a clock that is set back must not make workers' time to come back longer
         jumped = self._jumps.look(now, trio.current_time())
         moment = Moment(now, self.instance, self._since, workers, random.random(), self._gearman.servers, jumped)
         steps = [work.step for work in batch]

@@ -114,6 +114,20 @@ async def test_a_clock_that_is_set_forward_opens_dates_and_leaves_the_worker_of_
         assert 55 <= tries[2][1] - tries[1][1] < 57
 
 
+async def test_a_clock_that_is_set_back_does_not_keep_jobs_waiting_for_workers(
+    tmp_path: Path, autojump_clock: Clock
+) -> None:
+    async with system(tmp_path / "db") as it:
+        await it.work("a::b", lambda request: None)
+        await it.gearbox.watch(await it.gearbox.queue("a::b"))
+    async with system(tmp_path / "db") as it:  # whose workers may come back; these do not
+        it.core._clock = lambda: START - 3600 + trio.current_time()
+        set_at = trio.current_time()
+        with pytest.raises(RpcError, match="No worker available"):
+            await it.gearbox.watch(await it.gearbox.queue("a::b"))
+        assert 14 < trio.current_time() - set_at < 60
+
+
 async def test_after_date_is_kept_to_the_moment(tmp_path: Path, autojump_clock: Clock) -> None:
     async with system(tmp_path / "db") as it:
         await it.work("a::b", lambda request: trio.current_time())
