@@ -180,8 +180,7 @@ class Link:
         self._census = census  # of the broker in this process, which can be looked at instead of asked
         self._calls = itertools.count(1)
         self._sent: dict[tuple[int, int], tuple[_Desk, Task]] = {}  # (job, epoch) of attempts whose end has not come
-        self._desks: list[_Desk] = []
-        self._desk_of: dict[str | None, _Desk] = {}
+        self._desks: dict[str | None, _Desk] = {}  # by the names of their servers, in their order
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the connections, for ever; started once the functions are registered with a server."""
@@ -193,9 +192,7 @@ class Link:
             for name, address in self._named.items():
                 client = open_client(address, client_id=self._instance, submit_timeout=SUBMIT_TIMEOUT)
                 admin = await stack.enter_async_context(open_admin(address))
-                desk = _Desk(name, admin, await stack.enter_async_context(client))
-                self._desks.append(desk)
-                self._desk_of[name] = desk
+                self._desks[name] = _Desk(name, admin, await stack.enter_async_context(client))
             async with open_nursery() as nursery:
                 nursery.start_soon(self._listen)
                 await worker.run(task_status=task_status)
@@ -204,7 +201,7 @@ class Link:
         self._on_call(Call(job.function.decode(), job.data, job.complete, job.handle, lambda: job.is_lost))
 
     def start(self, job: Job, inputs: Mapping[str, Any], server: str | None) -> None:
-        desk = self._desk_of.get(server) or self._desks[job.id % len(self._desks)]
+        desk = self._desks.get(server) or [*self._desks.values()][job.id % len(self._desks)]
         request_id = f"{self._instance}-{next(self._calls)}"
         meta = {"gearbox_id": job.id, "gearbox_attempt": job.epoch, **inputs}
         if job.traceparent is not None:
@@ -236,7 +233,7 @@ class Link:
         if self._census is not None:
             await trio.lowlevel.checkpoint()
             return self._census() if self._desks else None
-        asked = [desk for desk in self._desks if not desk.is_silent]
+        asked = [desk for desk in self._desks.values() if not desk.is_silent]
         answers: dict[_Desk, Sequence[FunctionStatus]] = {}
         if len(asked) == 1:
             await self._ask_status(asked[0], answers)
@@ -270,7 +267,7 @@ class Link:
         """Wait for silent servers to speak again, where nobody else has to wait for them."""
         while True:
             await trio.sleep(SILENCE_PAUSE)
-            for desk in self._desks:
+            for desk in self._desks.values():
                 if desk.is_silent:
                     answers: dict[_Desk, Sequence[FunctionStatus]] = {}
                     await self._ask_status(desk, answers)
@@ -280,7 +277,7 @@ class Link:
 
     async def presence(self, job: Job, server: str | None) -> Presence:
         sent = self._sent.get((job.id, job.epoch))
-        desk = self._desk_of.get(server) if server is not None else sent[0] if sent else None
+        desk = self._desks.get(server) if server is not None else sent[0] if sent else None
         if desk is None:  # a server that this core was not told of, or one that is gone with its process
             return Presence.UNKNOWN
         if desk.is_silent:
@@ -305,7 +302,7 @@ class Link:
     async def abandoned(self) -> Collection[bytes]:
         ignored: set[bytes] = set()
         wanted: set[bytes] = set()  # two servers on one machine may give the same handle
-        for desk in self._desks:
+        for desk in self._desks.values():
             if desk.is_silent:
                 continue
             with trio.move_on_after(ANSWER_TIMEOUT):
@@ -320,7 +317,7 @@ class Link:
         return ignored - wanted
 
     async def view(self) -> Sequence[ServerView]:
-        return [await _view(desk.name or BUILT_IN, desk.admin) for desk in self._desks]
+        return [await _view(desk.name or BUILT_IN, desk.admin) for desk in self._desks.values()]
 
 
 async def _view(name: str, admin: Admin) -> ServerView:
