@@ -36,6 +36,7 @@ from gearbox.job import (
     Transition,
     Vanished,
     Waiting,
+    altered,
 )
 from gearbox.rules import attempts, inputs
 from gearbox.rules.answers import error_text
@@ -304,7 +305,7 @@ def facts_of(tx: Tx, moment: Moment, facts: Facts) -> Facts:
             if job.has_dedupe and facts.twin is None:
                 # `active` may have waited for another core to commit, and what it gave the place to may be the twin.
                 known["twin"] = tx.twin(job.dedupe)
-    return facts.completed(known)
+    return altered(facts, known)
 
 
 def decide(tx: Tx, moment: Moment, facts: Facts, is_new: bool = True) -> list[Action]:
