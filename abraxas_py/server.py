@@ -201,25 +201,12 @@ class Server:
         ready = self._poll(0) or self._patience.wait()
         is_busy = bool(ready)
         now = self.now
-        watched = self._watched
-        taken = 0
+        messages = 0
         while ready:
-            before = taken
-            for descriptor, mask in ready:
-                link = watched.get(descriptor)
-                if link is None:
-                    if self._bell is not None and descriptor == self._bell.fileno():
-                        self._bell.recv(4096)
-                        is_busy = False
-                    else:
-                        for arrival in self._door.accept(descriptor, now):
-                            self._welcome(arrival)
-                    continue
-                if mask & ~WRITE:  # something to read, or the end of it
-                    taken += self._read(link, now)
-                if mask & ~READ:
-                    link.touch()
-            if not before < taken < ENOUGH or not is_busy:
+            taken = self._attend(ready, now)
+            is_busy = taken is not None
+            messages += taken or 0
+            if not taken or messages >= ENOUGH:
                 break
             ready = self._poll(0)
         if self.broker.deadline <= now:
@@ -230,6 +217,26 @@ class Server:
             self._door.resume()
         self._flush()
         return is_busy
+
+    def _attend(self, ready: Sequence[tuple[int, int]], now: float) -> int | None:
+        """Attend to what the poller has found; how many messages came. None if somebody rang, who waits for a turn."""
+        taken = 0
+        has_rung = False
+        for descriptor, mask in ready:
+            link = self._watched.get(descriptor)
+            if link is None:
+                if self._bell is not None and descriptor == self._bell.fileno():
+                    self._bell.recv(4096)
+                    has_rung = True
+                else:
+                    for arrival in self._door.accept(descriptor, now):
+                        self._welcome(arrival)
+                continue
+            if mask & ~WRITE:  # something to read, or the end of it
+                taken += self._read(link, now)
+            if mask & ~READ:
+                link.touch()
+        return None if has_rung else taken
 
     def _read(self, link: SocketLink, now: float) -> int:
         """Take what a peer has sent; how many messages that were."""
