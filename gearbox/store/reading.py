@@ -56,22 +56,23 @@ SELECT after_id FROM gearbox_jobs WHERE id = :id AND after_id IS NOT NULL
 UNION SELECT see_other FROM gearbox_jobs WHERE id = :id AND see_other IS NOT NULL
 UNION SELECT id FROM gearbox_jobs WHERE before_id = :id
 """
+# SQLite keeps to the order of a CROSS JOIN. Left free, it goes over all jobs here, ended ones too (3.53).
 SELECT_DEPENDENTS = """
 WITH RECURSIVE same (id) AS (
     SELECT id FROM gearbox_jobs WHERE id IN (%s)
-    UNION SELECT j.id FROM gearbox_jobs j JOIN same ON j.see_other = same.id
+    UNION SELECT j.id FROM same CROSS JOIN gearbox_jobs j ON j.see_other = same.id
 )
-SELECT j.id FROM same JOIN gearbox_jobs j ON j.after_id = same.id WHERE j.status IN ('ready', 'waiting')
-UNION SELECT t.id FROM same JOIN gearbox_jobs j ON j.id = same.id JOIN gearbox_jobs t ON t.id = j.before_id
+SELECT j.id FROM same CROSS JOIN gearbox_jobs j ON j.after_id = same.id WHERE j.status IN ('ready', 'waiting')
+UNION SELECT t.id FROM same CROSS JOIN gearbox_jobs j ON j.id = same.id CROSS JOIN gearbox_jobs t ON t.id = j.before_id
 WHERE t.status IN ('ready', 'waiting')
 """
 # The plus keeps SQLite from going over all that ever failed instead of over the few children.
 SELECT_FAILED_DEPENDENTS = """
 WITH RECURSIVE same (id) AS (
-    SELECT CAST(:id AS INTEGER) UNION SELECT j.id FROM gearbox_jobs j JOIN same ON j.see_other = same.id
+    SELECT CAST(:id AS INTEGER) UNION SELECT j.id FROM same CROSS JOIN gearbox_jobs j ON j.see_other = same.id
 )
-SELECT j.id FROM same JOIN gearbox_jobs j ON j.after_id = same.id WHERE +j.status = 'errored'
-UNION SELECT t.id FROM same JOIN gearbox_jobs j ON j.id = same.id JOIN gearbox_jobs t ON t.id = j.before_id
+SELECT j.id FROM same CROSS JOIN gearbox_jobs j ON j.after_id = same.id WHERE +j.status = 'errored'
+UNION SELECT t.id FROM same CROSS JOIN gearbox_jobs j ON j.id = same.id CROSS JOIN gearbox_jobs t ON t.id = j.before_id
 WHERE t.status = 'errored'
 LIMIT :limit
 """

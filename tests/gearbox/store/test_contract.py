@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import apsw
 import attrs
 import pytest
 from store_stage import NOW, REFUSALS, complete, fail, looked_at, moment, queue, raw, read, run, status
@@ -501,17 +503,19 @@ PLANS = [
     (pruning.SELECT_OLD, "gearbox_jobs_retry_of"),
 ]
 VALUES = ["id", "now", "limit", "status", "above", "dedupe", "submit_token", "method", "rank", "below"]
+SMALL = {"same", "job", "ahead", "CONSTANT"}  # a job and its duplicates, and what is limited within the statement
 
 
+@pytest.mark.parametrize("connect", [sqlite3.connect, apsw.Connection], ids=["Python's SQLite", "the newest"])
 @pytest.mark.parametrize(("statement", "index"), PLANS)
-def test_no_statement_scans_the_table(tmp_path: Path, statement: str, index: str) -> None:
-    store = open_store(str(tmp_path / "jobs.db"))
-    plan = [
-        row[3]
-        for row in store._connection.execute(
-            f"EXPLAIN QUERY PLAN {statement.replace('%s', ':id')}", dict.fromkeys(VALUES, 1)
-        )
-    ]  # type: ignore[attr-defined]
-    store.close()
+def test_no_statement_scans_the_table(tmp_path: Path, connect: Callable[..., Any], statement: str, index: str) -> None:
+    """Whichever SQLite there is: from one to another the same statement may be planned in another way."""
+    path = str(tmp_path / "jobs.db")
+    open_store(path).close()
+    connection = connect(path)
+    question = f"EXPLAIN QUERY PLAN {statement.replace('%s', ':id')}"
+    plan = [row[3] for row in connection.execute(question, dict.fromkeys(VALUES, 1))]
+    connection.close()
     assert any(index in line for line in plan), plan
-    assert not any(line.startswith("SCAN gearbox") and "INDEX" not in line for line in plan), plan
+    scans = [line for line in plan if line.startswith("SCAN ") and "INDEX" not in line]
+    assert {line.split()[1] for line in scans} <= SMALL, plan
