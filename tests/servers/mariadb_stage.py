@@ -43,6 +43,7 @@ class MariaDb:
             f"--datadir={folder / 'data'}",
             f"--socket={self.socket}",
             f"--pid-file={folder / 'pid'}",
+            f"--tmpdir={folder}",  # in one that is shared, a server that starts deletes what others have there
             "--user=root" if os.getuid() == 0 else f"--user={os.environ.get('USER', '')}",
         ]
 
