@@ -15,8 +15,12 @@ pure), `steps` (what a transaction does), `store` (SQL), `core` (the shell that 
 `daemon` (all of it as `g-core`).
 """
 
-from gearbox.client import Gearbox, open_gearbox
+from typing import TYPE_CHECKING, Any
+
 from gearbox.errors import Code, ConfigError, GearboxError, RpcError, StoreBusy, StoreError, StoreFull
+
+if TYPE_CHECKING:
+    from gearbox.client import Gearbox, open_gearbox
 
 __all__ = [
     "Code",
@@ -29,3 +33,12 @@ __all__ = [
     "StoreFull",
     "open_gearbox",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The client, and with it trio, for those who ask for it: the interpreter that has the store to itself does not."""
+    if name in ("Gearbox", "open_gearbox"):
+        from gearbox import client
+
+        return getattr(client, name)
+    raise AttributeError(f"module 'gearbox' has no attribute {name!r}")
