@@ -22,7 +22,8 @@ from gearbox.core import Core
 from gearbox.gearman import Link
 from gearbox.settings import Settings
 from gearbox.steps.pruning import Retention
-from gearbox.store import Store, open_store
+from gearbox.store import Store
+from gearbox.store.apart import open_apart
 
 __all__ = ["Census", "Running", "census_of", "link_of", "serve"]
 
@@ -51,7 +52,7 @@ async def serve(settings: Settings, *, task_status: trio.TaskStatus[Running] = t
 
     Raises `StoreError` or `ListenError`, with what to do, before anything is served.
     """
-    store = await trio.to_thread.run_sync(open_store, settings.place)
+    store = await trio.to_thread.run_sync(open_apart, settings.place)
     try:
         async with open_nursery() as nursery:
             servers: dict[str | None, str | Endpoint | Dialer] = {address: address for address in settings.servers}

@@ -45,7 +45,7 @@ class SqliteStore:
         self._lock = _lock(path)
         self._controls: dict[str, Control] = {}
         self._are_controls_stale = False  # they are as a transaction left them that was rolled back
-        self._is_broken = False
+        self.is_broken = False  # by its disk: nothing more may be done with it
         try:
             self._connection = sqlite3.connect(
                 path, isolation_level=None, check_same_thread=False, cached_statements=256
@@ -57,7 +57,7 @@ class SqliteStore:
             self._prepare()
         except sqlite3.Error as error:
             failure = _translate(error, path)
-            self._is_broken = isinstance(failure, StoreBroken)
+            self.is_broken = isinstance(failure, StoreBroken)
             self.close()
             raise type(failure)(f"cannot use the database {path}: {error}") from error
         except StoreError:
@@ -91,7 +91,7 @@ class SqliteStore:
 
     def close(self) -> None:
         """Give the file back. After `StoreBroken` nothing is done: closing would sync."""
-        if not self._is_broken:
+        if not self.is_broken:
             self._connection.close()
             self._lock.close()
 
@@ -124,8 +124,8 @@ class SqliteStore:
             self._remember(tx.changes.jobs)
         except sqlite3.Error as error:
             failure = _translate(error, self.path)
-            self._is_broken = isinstance(failure, StoreBroken)
-            if not self._is_broken:
+            self.is_broken = isinstance(failure, StoreBroken)
+            if not self.is_broken:
                 self._roll_back(tx)
             raise failure from error
         except BaseException:

@@ -12,6 +12,7 @@ import attrs
 import pytest
 import trio
 import trio.testing
+from apart_stage import Here
 
 from abraxas_py import Assigned, Server, Worker, open_admin
 from abraxas_py.admin import JobRow
@@ -22,7 +23,8 @@ from gearbox.errors import RpcError, StoreError, StoreUncertain
 from gearbox.gearman import Link
 from gearbox.job import Action
 from gearbox.steps.pruning import Retention
-from gearbox.store import Batch, Moment, Result, Step, Store, open_store
+from gearbox.store import Batch, Moment, Result, Step, Store
+from gearbox.store.apart import StoreApart
 
 START = 1_800_000_000.0
 
@@ -123,7 +125,7 @@ class System:
 async def system(path: Path, retention: Retention | None = None) -> AsyncIterator[System]:
     """One life of a core; with the same path again, the next one. The machine's clock goes on in between."""
     server = Server(handle_prefix="H:test:0")
-    store = Failing(open_store(str(path)))
+    store = Failing(StoreApart(str(path), Here()))  # as if in an interpreter of its own: all steps cross
     core = Core(store, instance="core", clock=lambda: START + trio.current_time(), retention=retention)
     link = Link(
         {None: server.dial},

@@ -360,29 +360,31 @@ async def test_a_commit_of_which_nobody_knows_is_neither_lost_nor_made_twice(
         for id in (first, first + 1)[: 1 + is_stored]:
             history = await it.gearbox.history(id)
             assert [attempt["outcome"] for attempt in history["attempts"]] == ["complete"]
-        runs = 0
-
-        def once(tx: Tx, moment: Moment) -> Result:
-            nonlocal runs
-            runs += 1
-            return Result()
-
+        runs.clear()
         it.store.answer_is_lost = is_stored
         it.core.tell(once)  # kept until it is stored
         await trio.sleep(10)
-        assert runs == 1
+        assert len(runs) == 1
+
+
+runs: list[Moment] = []
+
+
+def once(tx: Tx, moment: Moment) -> Result:
+    runs.append(moment)
+    return Result()
 
 
 async def test_a_step_with_a_fault_answers_and_harms_nobody(tmp_path: Path, autojump_clock: Clock) -> None:
     async with system(tmp_path / "db") as it:
-
-        def broken(tx: Any, moment: Moment) -> Any:
-            raise ZeroDivisionError
-
         with pytest.raises(RpcError) as caught:
             await it.core.call(broken)
         assert (caught.value.code, caught.value.message) == (500, "internal error: ZeroDivisionError")
         assert await it.gearbox.status() == []
+
+
+def broken(tx: Tx, moment: Moment) -> Result:
+    raise ZeroDivisionError
 
 
 BAD_CALLS = [

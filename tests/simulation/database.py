@@ -156,7 +156,7 @@ class Store(SqliteStore):
         self.base = connection.database
         self._controls = {}
         self._are_controls_stale = False
-        self._is_broken = False
+        self.is_broken = False
         self._connection: Any = connection
         self.refresh()
 

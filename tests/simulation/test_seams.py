@@ -34,6 +34,7 @@ ALLOWED = {
     "gearbox.engine": {"random", "time"},  # jitter; its clock can be given, how long a commit took is for people
     "gearbox.cores": {"os", "socket", "time"},  # its clock can be given
     "gearbox.daemon": {"os", "uuid"},
+    "gearbox.store.apart": {"os", "time"},
     "gearbox.store.sql": {"uuid"},  # a dedupe that nobody named
     "gearbox.store.sqlite": {"os", "secrets", "time"},
     "gearbox.vitals": {"os", "time"},
