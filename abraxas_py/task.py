@@ -101,6 +101,7 @@ class Task(Call, Generic[T]):
         "_on_event",
         "_output",
         "_payload",
+        "_result",
         "handle",
         "line",
     )
@@ -124,6 +125,7 @@ class Task(Call, Generic[T]):
         self._is_iterated = False
         self._output: Output | None = None
         self._payload: Payload | None = None
+        self._result: bytes | None = None  # once somebody has asked for it
 
     @property
     def done(self) -> bool:
@@ -132,10 +134,16 @@ class Task(Call, Generic[T]):
 
     @property
     def result(self) -> T | None:
-        """What awaiting it gives, once the job is complete; None before, and where there is an `error`."""
+        """What awaiting it gives, once the job is complete; None before, and where there is an `error`.
+
+        Data that is iterated for before is not in it, whenever it came; what it is once, it stays.
+        """
         if not self.is_done or self.reply is None:
             return None
-        result: T = _decoded(self.reply.body, self._encoding)
+        if self._result is None:
+            data = () if self._is_iterated else (event.data for event in self._events if isinstance(event, Data))
+            self._result = b"".join((*data, self.reply.body))
+        result: T = _decoded(self._result, self._encoding)
         return result
 
     @property
@@ -149,10 +157,10 @@ class Task(Call, Generic[T]):
     def output(self) -> Output:
         """The result as a trio ReceiveStream of bytes; from its first use on, data goes there alone."""
         if self._output is None:
+            _ = self.result  # stays what it is
             self._output = Output(self)
-            has_all = self.reply is not None and not self._is_iterated  # the reply holds what the events tell
             for event in self._events:
-                if isinstance(event, Data) and not has_all:
+                if isinstance(event, Data):
                     self._output.feed(event.data)
             self._events = deque(event for event in self._events if not isinstance(event, Data))
             if self.reply is not None:
@@ -183,8 +191,6 @@ class Task(Call, Generic[T]):
         if self._output is not None:
             self._output.feed(last)
             last = b""
-        elif self._events and not self._is_iterated:
-            last = b"".join((*(event.data for event in self._events if isinstance(event, Data)), last))
         self.reply = Packet(Type.WORK_COMPLETE, last)
         self.end(None)
 
@@ -228,8 +234,8 @@ class Task(Call, Generic[T]):
 
     async def _wait(self) -> T:
         await self.ended()
-        assert self.reply is not None
-        result: T = _decoded(self.reply.body, self._encoding)
+        result = self.result
+        assert result is not None
         return result
 
     async def created(self) -> bytes:

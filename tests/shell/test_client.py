@@ -81,6 +81,25 @@ async def test_a_task_that_is_only_awaited_gives_all_the_data() -> None:
         assert await task == b"abc"
 
 
+async def test_data_that_is_iterated_for_is_not_in_the_result_however_soon_the_job_ended() -> None:
+    server = Server()
+    async with open_client(server.dial) as client:
+        iterated, awaited = client.submit("f"), client.submit("f")
+        hand = Hand(server)
+        for _ in range(2):
+            handle, *_ = await hand.take(b"f")
+            await hand.say(Type.WORK_DATA, handle, b"piece")
+            await hand.say(Type.WORK_COMPLETE, handle, b"end")
+        await trio.sleep(1)
+        assert iterated.done
+        assert awaited.done
+        assert [event async for event in iterated] == [Data(b"piece")]
+        assert await iterated == b"end"
+        assert await awaited == b"pieceend"
+        assert [event async for event in awaited] == [Data(b"piece")]
+        assert await awaited == b"pieceend"
+
+
 async def test_a_failed_job_raises_what_its_worker_said() -> None:
     server = Server()
     async with open_client(server.dial) as client:
