@@ -49,8 +49,8 @@ async def settle_down(world: World, workload: Workload) -> None:
         for id, job in list(world.audit.jobs.items()):
             if id in released or job.status in TERMINAL:
                 continue
-            now = world.now() + world.database.skew  # as the cores have it: its date may have moved away
-            if job.opens_at is not None and job.opens_at > now + PATIENCE - STABLE:
+            now = world.now() + world.database.skew  # as the cores have it: what a job waits for may have moved away
+            if max(job.opens_at or 0.0, job.lease_at or 0.0) > now + PATIENCE - STABLE:
                 released.add(id)
                 prober.do(workload.give_up, id)
             elif job.method == rules.NOOPWAIT:

@@ -67,7 +67,9 @@ class Database:
         self.latency = 0.0005  # s of a batch, about
 
     def open(self, node: Node) -> SqliteStore:
-        """The store of a process that starts."""
+        """The store of a process that starts. What an earlier one left open has ended with it."""
+        if self.rows.in_transaction:
+            self.rows.execute("ROLLBACK")
         return (Store if self.world.plan.cores == 1 else SharedStore)(Guarded(self), node)
 
     def hop(self, node: Node) -> Callable[[Callable[[], Batch]], Any]:

@@ -214,7 +214,9 @@ class Workload:
     ) -> None:
         async def run() -> None:
             self._do(args, what, begin)
+            number = self._ledger.open(f"end of {what}, to come")
             await trio.sleep(args["seconds"])
+            self._ledger.close(number)
             self._do(args, f"end of {what}", end)
 
         self._world.spawn(run)
@@ -251,7 +253,7 @@ class Workload:
         await self._insist(lambda: gearbox.call("gearbox\\core::noopgo", {"id": id}))
 
     async def give_up(self, gearbox: Gearbox, id: int) -> None:
-        await self._insist(lambda: gearbox.cancel(id, "its date is too far"))
+        await self._insist(lambda: gearbox.cancel(id, "what it waits for is too far away"))
 
     async def _insist(self, ask: Callable[[], Any]) -> None:
         while True:
