@@ -22,7 +22,7 @@ from gearbox.errors import RpcError
 __all__ = ["Batches"]
 
 CALL_LARGEST = 16 * 1024  # bytes; a larger one costs more than its travel, and the others need not wait for it
-CALLS_MOST = 256  # in one batch; as many as the core stores in one transaction
+CALLS_MOST = 256  # in one batch; the core stores twice as many in one transaction
 
 
 class Batches:
