@@ -67,9 +67,7 @@ class Database:
         self.latency = 0.0005  # s of a batch, about
 
     def open(self, node: Node) -> SqliteStore:
-        """The store of a process that starts. What an earlier one left open has ended with it."""
-        if self.rows.in_transaction:
-            self.rows.execute("ROLLBACK")
+        """The store of a process that starts."""
         return (Store if self.world.plan.cores == 1 else SharedStore)(Guarded(self), node)
 
     def hop(self, node: Node) -> Callable[[Callable[[], Batch]], Any]:
@@ -114,8 +112,8 @@ class Database:
     def _fail(self, error: str) -> None:
         code, text = CODES[error]
         self.world.note("store", error)
-        if error == "full" and self.rows.in_transaction:
-            self.rows.execute("ROLLBACK")  # as SQLite does by itself
+        if error in ("full", "broken") and self.rows.in_transaction:
+            self.rows.execute("ROLLBACK")  # as SQLite does by itself, or because the process ends
         problem = sqlite3.OperationalError(text)
         problem.sqlite_errorcode = code
         raise problem
