@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from apart_stage import Here
-from store_stage import moment
+from store_stage import moment, run
 
 from gearbox.errors import RpcError, StoreBroken, StoreError, StoreFull
 from gearbox.job import NewJob, Reported, Start, Status, Tell
@@ -22,13 +22,8 @@ from gearbox.store.sqlite import SqliteStore
 
 
 @pytest.fixture
-def here() -> Here:
-    return Here()
-
-
-@pytest.fixture
-def store(tmp_path: Path, here: Here) -> Iterator[StoreApart]:
-    store = StoreApart(str(tmp_path / "jobs.db"), here)
+def store(tmp_path: Path) -> Iterator[StoreApart]:
+    store = StoreApart(str(tmp_path / "jobs.db"), Here())
     yield store
     store.close()
 
@@ -48,7 +43,7 @@ def test_g_core_has_its_store_apart_where_python_has_several_interpreters(
         open_apart(path)
     store.close()
     store = open_store(path)
-    assert run(store, partial(life.watch, 1)).arguments == '["é"]'
+    assert run(store, partial(life.watch, 1)).value.arguments == '["é"]'
     store.close()
 
 
@@ -66,7 +61,7 @@ def test_a_job_goes_its_way(store: StoreApart) -> None:
     (start,) = queued.actions
     assert isinstance(start, Start)
     assert start.job.status is Status.RUNNING
-    assert run(store, partial(life.job_start, 1, 1, None)) is True
+    assert run(store, partial(life.job_start, 1, 1, None)).value is True
     (reported,) = store.run_batch([partial(life.report, 1, 1, Reported(Status.COMPLETE, "42"))], moment()).outcomes
     assert isinstance(reported, Result)
     (told,) = [action for action in reported.actions if isinstance(action, Tell)]
@@ -142,9 +137,3 @@ def _refuse(tx: Tx, moment: Moment) -> Result:
 
 def _fail(tx: Tx, moment: Moment) -> Result:
     raise _faults[0]
-
-
-def run(store: Any, step: Any) -> Any:
-    (outcome,) = store.run_batch([step], moment()).outcomes
-    assert isinstance(outcome, Result), outcome
-    return outcome.value
