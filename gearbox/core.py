@@ -143,7 +143,7 @@ class Core(Engine):
         last_stranded = trio.current_time()
         while True:
             is_returning = self._clock() < self._since + life.RETURN_GRACE + READY_SWEEP
-            if is_returning or self._jumps.is_fresh(trio.current_time() - 2 * READY_SWEEP) or self._since != last_since:
+            if is_returning or self._since != last_since:
                 last_since = self._since
                 await self._walk(partial(life.sweep, (Status.READY,)))
             now = trio.current_time()
@@ -183,20 +183,20 @@ class Core(Engine):
         if is_moved is True:
             self._nursery.start_soon(self._gearman.drop, job)
 
-    async def _catch_up(self, since: float, until: float) -> None:
+    async def _catch_up(self) -> None:
         """A transaction whose end was not heard of may be stored all the same: do what should have followed it."""
-        await self._look_for_unsent(since, until)
+        await self._look_for_unsent()
         while True:
             if await self._answer_ended():
                 break
             await trio.sleep(PAUSE_LONGEST)
         await self._walk(partial(life.sweep, (Status.READY, Status.WAITING)))
 
-    async def _look_for_unsent(self, since: float, until: float) -> None:
+    async def _look_for_unsent(self) -> None:
         """Jobs claimed by a transaction whose end was not heard of: it was stored after all, and nothing was sent."""
         above: int | None = 0
         while above is not None:
-            jobs, above = await self._insist(partial(life.claimed, since, until, above))
+            jobs, above = await self._insist(partial(life.claimed, above))
             for job in jobs:
                 if not (self._gearman.has_sent(job) or self._has_news(job)):
                     self.news(job.id, job.epoch, Unsent())

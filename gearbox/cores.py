@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import socket
-import time
 from collections.abc import Callable
 from functools import partial
 
@@ -25,6 +24,7 @@ from gearbox.errors import RpcError
 from gearbox.rules.leases import HEARTBEAT, Observer
 from gearbox.steps import cores
 from gearbox.store import CoreRow
+from gearbox.store.clock import steady
 
 __all__ = ["keep", "name"]
 
@@ -34,11 +34,6 @@ log = structlog.get_logger("gearbox:cores")
 def name() -> str:
     """This process, for people."""
     return f"{socket.gethostname()}:{os.getpid()}"
-
-
-def steady() -> float:
-    """Seconds by a clock that nobody sets, and that goes on while the machine sleeps."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 async def keep(core: Core, clock: Callable[[], float] = steady) -> None:

@@ -39,7 +39,6 @@ from gearbox.errors import (
 )
 from gearbox.gearman import Failed, Gearman, Lost
 from gearbox.job import TERMINAL, Action, Ended, Event, Fire, Job, Recheck, Release, Start, Status, Tell
-from gearbox.rules.jumps import Jumps
 from gearbox.steps import controls, cores, life, orphans, recurring
 from gearbox.store import Batch, Moment, Result, Step, Store, Tx
 from gearbox.vitals import Vitals
@@ -94,7 +93,6 @@ class Engine:
         self._store = store
         self._gearman: Gearman  # both given when it runs
         self._nursery: trio.Nursery
-        self._moment_at = -inf  # of the last batch
         self.instance = instance
         self.fenced = trio.Event()
         self._guard: Step | None = partial(cores.join, name) if store.is_shared else None  # first in every batch
@@ -109,9 +107,8 @@ class Engine:
         self.vitals = Vitals()
         self._wake = trio.Event()
         self._since = clock()
-        self._jumps = Jumps()  # of that clock
         self._next_at = -inf  # of the store; unknown until the first batch
-        self._failing_since: float | None = None  # the moment of the first batch that was not stored
+        self.is_failing = False  # the store did not take the last batch
         self._is_stopping = False
         self._is_broken = False  # the store is, and nothing more may be promised
         self._not_due_before = inf  # of trio's clock: a row that cannot be handled must not become a hot loop
@@ -170,11 +167,6 @@ class Engine:
     def watchers(self) -> int:
         """How many calls wait for a job to end."""
         return sum(map(len, self._watchers.values()))
-
-    @property
-    def is_failing(self) -> bool:
-        """Whether the store did not take the last batch."""
-        return self._failing_since is not None
 
     def watch(self, id: int, wait_for_id: bool, watcher: Watcher, *, is_kept: bool = False) -> None:
         """Its reply gets the ended job that answers for `id`, now or when it ends; RpcError 404 if there is none.
@@ -261,16 +253,19 @@ class Engine:
                 pause = min(pause * 2, PAUSE_LONGEST)
                 continue
             pause = PAUSE_FIRST
-            if self._failing_since is not None:
+            if self.is_failing:
+                self.is_failing = False
                 log.warning("the database works again")
-                self._nursery.start_soon(self._catch_up, self._failing_since, self._clock())
-                self._failing_since = None
+                self._nursery.start_soon(self._catch_up)
+            if done.set_by:
+                log.warning("the clock was set: dates go by it, pauses and leases do not", by=round(done.set_by, 3))
+                self._since += done.set_by
             self._next_at = done.next_at
             for work, result in zip(batch, done.outcomes, strict=True):
                 self._finish(work, result)
             self._perform(done.actions)
 
-    async def _catch_up(self, since: float, until: float) -> None:
+    async def _catch_up(self) -> None:
         """What is to be looked for when the store works again; `Core` knows."""
 
     async def _sleep(self) -> None:
@@ -297,10 +292,7 @@ class Engine:
 
     async def _run(self, batch: Sequence[_Work]) -> Batch:
         workers = await self._gearman.workers()
-        now = self._moment_at = self._clock()
-        self._since = min(self._since, now)  # a clock that is set back must not make workers' time to come back longer
-        jumped = self._jumps.look(now, trio.current_time())
-        moment = Moment(now, self.instance, self._since, workers, random.random(), self._gearman.servers, jumped)
+        moment = Moment(self._clock(), self.instance, self._since, workers, random.random(), self._gearman.servers)
         steps = [work.step for work in batch]
         if self._guard is None:
             return await self._commit(steps, moment)
@@ -343,8 +335,8 @@ class Engine:
     def _answered(self, work: _Work, error: StoreError) -> _Work:
         """The same, when those who do not want to wait for the store to be well again have been told."""
         self._at_work.clear()  # what was stored unheard is told to nobody who asks from now on
-        if self._failing_since is None:
-            self._failing_since = self._moment_at
+        if not self.is_failing:
+            self.is_failing = True
             log.error("the database fails; jobs go on when it works again", error=str(error))
         if work.is_kept or work.reply is None:
             return work

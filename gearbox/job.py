@@ -259,7 +259,6 @@ class Facts:
     twin: int | None = None  # the active job with the same dedupe
     workers: int | None = None  # how many offer the method; None when that cannot be told now
     is_returning: bool = False  # because workers are only coming back, not because Gearman cannot be asked
-    has_jumped: bool = False  # the clock, forward, a moment ago: the worker of an earlier attempt may not have stopped
     releases: bool = False  # of a noopgo: its target is a noopwait that still waits
     control: Control = Control()
     active: int = 0  # jobs of its method that hold a place; counted only where there is a limit
@@ -404,7 +403,6 @@ class Reason(Enum):
     LIMIT = "its method is at its limit"
     GEARMAN = "Gearman cannot be reached"
     WORKERS = "its workers may be coming back after a restart"
-    CLOCK = "the clock was set, and the worker of its last try may still run"
     STARTED = "it has started"  # or ended: nothing holds it back
 
 

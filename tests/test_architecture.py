@@ -162,7 +162,6 @@ GEARBOX = {
     "rules/inputs": (PURE, {"rules.answers", "job"}),
     "rules/why": (PURE, {"rules.answers", "rules.attempts", "job", "store.rows", "attrs"}),
     "rules/leases": (PURE, {"store"}),
-    "rules/jumps": (PURE, {"rules.attempts"}),
     "rules/bundle": (PURE, {"errors", "job", "attrs"}),
     "rules/query": (PURE, {"errors", "job", "attrs"}),
     "rules/recurrence": (PURE, {"attrs", "cronsim"}),
@@ -187,6 +186,7 @@ GEARBOX = {
     ),
     "store/__init__": (PURE, {"job", "rules.query", "rules.recurrence", "store", "attrs"}),
     "store/address": (PURE, {"attrs"}),
+    "store/clock": ("", {"job", "store", "attrs"}),
     "store/foresight": (PURE, {"job", "attrs"}),
     "store/rollups": (PURE, {"job", "attrs"}),
     "store/rows": (PURE, {"job", "attrs"}),
@@ -207,7 +207,7 @@ GEARBOX = {
     "store/mysql/server": (PURE, set()),
     "store/mysql/link": ("", {"errors", "store.address", "abraxas_py", "pymysql"}),
     "store/mysql/journal": ("", {"errors", "store.address", "store.mysql", "abraxas_py"}),
-    "store/mysql/session": ("", {"errors", "store.address", "store.mysql", "pymysql"}),
+    "store/mysql/session": ("", {"errors", "store.address", "store.clock", "store.mysql", "pymysql"}),
     "store/mysql/schema": ("", {"errors", "store.address", "store.mysql", "pymysql", "structlog"}),
     "store/mysql/adoption": (PURE, {"errors", "job", "rules.answers", "store.mysql", "store.rows"}),
     "store/mysql/tx": ("", {"errors", "job", "store"}),
@@ -218,7 +218,7 @@ GEARBOX = {
     "core": ("", {"engine", "errors", "gearman", "job", "steps", "store", "structlog", "trio"}),
     "engine": (
         "",
-        {"errors", "gearman", "job", "rules.jumps", "steps", "store", "vitals", "attrs", "structlog", "trio"},
+        {"errors", "gearman", "job", "steps", "store", "vitals", "attrs", "structlog", "trio"},
     ),
     "methods/params": (PURE, {"errors", "job", "rules.recurrence", "rpc", "steps", "attrs", "cattrs"}),
     "methods/objects": (

@@ -120,8 +120,6 @@ def _claim(facts: Facts, now: float, chance: float) -> Transition | Waiting:
         stops_at = None if job.timeout is None else now + job.timeout
         return Transition(expect, Status.RUNNING, why="noopwait", set={"epoch": epoch, "stops_at": stops_at})
 
-    if facts.has_jumped and job.epoch:
-        return Waiting((Reason.CLOCK,))
     if control.concurrency is not None and facts.active + facts.ahead >= control.concurrency:
         return Waiting((Reason.LIMIT,))
     if facts.workers is None:

@@ -72,8 +72,6 @@ def _words(reason: Reason, facts: Facts, around: Surroundings) -> str:
             return "no Gearman server can be reached"
         case Reason.WORKERS:
             return f"no worker offers {job.method} yet after the restart; they are given time to come back"
-        case Reason.CLOCK:
-            return "the clock was set forward; the worker of its last try is given time to stop"
         case Reason.STARTED:
             raise AssertionError("a job that has started is told by its status")
 

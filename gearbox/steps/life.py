@@ -187,14 +187,11 @@ def _is_stranded(tx: Tx, moment: Moment, job: Job) -> bool:
     return attempt is not None and attempt.server not in moment.servers[job.method]
 
 
-def claimed(since: float, until: float, above: int, tx: Tx, moment: Moment) -> Result:
-    """Running jobs that this core claimed between two instants: ([jobs], id to go on above or None)."""
+def claimed(above: int, tx: Tx, moment: Moment) -> Result:
+    """Running jobs that this core claimed and watches: ([jobs], id to go on above or None)."""
     ids = tx.ids((Status.RUNNING,), above, DUE_LIMIT)
-    jobs = [
-        job
-        for job in tx.jobs(ids)
-        if job.method != rules.NOOPWAIT and job.owner == moment.owner and since <= (job.claimed_at or 0) <= until
-    ]
+    mine = [job for job in tx.jobs(ids) if job.owner == moment.owner]
+    jobs = [job for job in mine if job.method != rules.NOOPWAIT and job.lease_at is None]
     return Result((jobs, ids[-1] if len(ids) == DUE_LIMIT else None))
 
 
@@ -295,7 +292,7 @@ def facts_of(tx: Tx, moment: Moment, facts: Facts) -> Facts:
     """What the rows of a job say, completed by what is known of its method."""
     job = facts.job
     workers, is_returning = workers_of(tx, moment, job)
-    known: dict[str, Any] = {"workers": workers, "is_returning": is_returning, "has_jumped": moment.has_jumped}
+    known: dict[str, Any] = {"workers": workers, "is_returning": is_returning}
     control = tx.control(job.method)
     if control is not None:
         known["control"] = control

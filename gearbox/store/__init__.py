@@ -61,7 +61,10 @@ class Moment:
     workers: Mapping[str, int] | None  # method -> workers; None while Gearman cannot be asked
     chance: float = 0.5  # drawn at random, from 0 to 1; each job makes its own of it
     servers: Mapping[str, Sequence[str]] = attrs.field(factory=dict)  # method -> where its workers are; see `Gearman`
-    has_jumped: bool = False  # forward, a moment ago: a span of time that seems over may not be
+
+    def shifted(self, now: float, set_by: float) -> Moment:
+        """The same when it turns out that the clock was set."""
+        return attrs.evolve(self, now=now, since=self.since + set_by)
 
     def server_for(self, method: str, turn: int) -> str | None:
         """Which Gearman server gets an attempt; None where there is no choice.
@@ -92,6 +95,7 @@ class Batch:
     outcomes: Sequence[Result | Exception]
     actions: Sequence[Action] = ()
     next_at: float = inf  # the earliest `next_at` of all jobs and recurring entries
+    set_by: float = 0.0  # s by which the store's clock was found set since the batch before
 
 
 @attrs.frozen

@@ -15,22 +15,24 @@ import os
 import re
 import secrets
 import sqlite3
+import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from math import inf
 from pathlib import Path
-from time import time
 from typing import IO, Any
 
 from gearbox.errors import GearboxError, StoreBroken, StoreBusy, StoreError, StoreFull
 from gearbox.job import ACTIVE, Control, Job
 from gearbox.store import Batch, Moment, Step
+from gearbox.store.clock import Look, follow, steady
 from gearbox.store.running import Entangled, run_steps
 from gearbox.store.sql import SqlTx
 
 __all__ = ["SqliteStore"]
 
 CACHE_BYTES = 16 << 20
+SELECT_MOVED = "SELECT value FROM gearbox_meta WHERE name = 'clock'"
 LIVING_LIMIT = 10_000  # jobs at work that are kept in memory, some 20 MB
 LIVING_LARGEST = 4096  # characters of their arguments and data
 
@@ -40,8 +42,10 @@ class SqliteStore:
 
     is_shared = False
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, clock: Callable[[], float] = time.time, steady: Callable[[], float] = steady) -> None:
         self.path = path
+        self._clock = clock
+        self._steady = steady
         self._lock = _lock(path)
         self._controls: dict[str, Control] = {}
         self._are_controls_stale = False  # they are as a transaction left them that was rolled back
@@ -77,6 +81,7 @@ class SqliteStore:
             (secrets.token_hex(4),),
         )
         self._load()
+        self._last_look = self._look()  # as of the last batch that was stored
 
     def _load(self) -> None:
         """What a store keeps in memory of its rows."""
@@ -89,6 +94,10 @@ class SqliteStore:
         ).fetchone()[0]
         self.database: str = execute("SELECT value FROM gearbox_meta WHERE name = 'database'").fetchone()[0]
 
+    def _look(self) -> Look:
+        (moved,) = self._connection.execute(SELECT_MOVED).fetchone()
+        return Look(began=self._steady(), now=self._clock(), ended=self._steady(), moved=float(moved))
+
     def close(self) -> None:
         """Give the file back. After `StoreBroken` nothing is done: closing would sync."""
         if not self.is_broken:
@@ -96,7 +105,7 @@ class SqliteStore:
             self._lock.close()
 
     def now(self) -> float:
-        return time()
+        return self._clock()
 
     def settle(self) -> None:
         """SQLite always knows what became of a commit."""
@@ -116,11 +125,18 @@ class SqliteStore:
             if self._are_controls_stale:
                 tx.load_controls()
                 self._are_controls_stale = False
+            look = self._look()
+            set_by = look.set_since(self._last_look)
+            if set_by:
+                moment = moment.shifted(look.now, set_by)
+                look = follow(self, look, self._last_look)
+                self._living.clear()
             outcomes = run_steps(steps, tx, moment, sqlite3.Error, savepoint)
             tx.flush()
-            follow = tx.follow()
+            actions = tx.follow()
             next_at = tx.next_at()
             connection.execute("COMMIT")
+            self._last_look = look
             self._remember(tx.changes.jobs)
         except sqlite3.Error as error:
             failure = _translate(error, self.path)
@@ -131,7 +147,7 @@ class SqliteStore:
         except BaseException:
             self._roll_back(tx)
             raise
-        return Batch(outcomes, follow, inf if next_at is None else next_at)
+        return Batch(outcomes, actions, inf if next_at is None else next_at, set_by)
 
     def _remember(self, jobs: Mapping[int, Job]) -> None:
         """Keep those at work, for their end is what is heard of next. Nobody else writes to the file."""

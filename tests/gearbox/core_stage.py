@@ -23,7 +23,7 @@ from gearbox.errors import RpcError, StoreError, StoreUncertain
 from gearbox.gearman import Link
 from gearbox.job import Action
 from gearbox.steps.pruning import Retention
-from gearbox.store import Batch, Moment, Result, Step, Store
+from gearbox.store import Batch, Moment, Result, Step, Store, apart
 from gearbox.store.apart import StoreApart
 
 START = 1_800_000_000.0
@@ -74,6 +74,7 @@ class Failing:
 class System:
     """A core, its broker and a client."""
 
+    path: str
     server: Server
     store: Failing
     core: Core
@@ -116,6 +117,11 @@ class System:
         async with open_admin(self.server.dial) as admin:
             return await admin.jobs()
 
+    def set_clock(self, seconds: float) -> None:
+        """From now on it is ahead of the time by so much."""
+        self.core._clock = lambda: START + trio.current_time() + seconds
+        apart._stores[self.path]._clock = self.core._clock
+
     async def status_of(self, id: int) -> str:
         (row,) = await self.gearbox.status([id])
         return str(row["status"])
@@ -127,6 +133,9 @@ async def system(path: Path, retention: Retention | None = None) -> AsyncIterato
     server = Server(handle_prefix="H:test:0")
     store = Failing(StoreApart(str(path), Here()))  # as if in an interpreter of its own: all steps cross
     core = Core(store, instance="core", clock=lambda: START + trio.current_time(), retention=retention)
+    over_there = apart._stores[str(path)]
+    over_there._clock, over_there._steady = core._clock, trio.current_time
+    over_there._last_look = over_there._look()
     link = Link(
         {None: server.dial},
         instance="core",
@@ -142,7 +151,7 @@ async def system(path: Path, retention: Retention | None = None) -> AsyncIterato
             await nursery.start(core.run, link)
             await nursery.start(link.run)
             async with open_gearbox([server.dial]) as gearbox:
-                yield System(server, store, core, gearbox, nursery)
+                yield System(str(path), server, store, core, gearbox, nursery)
             nursery.cancel_scope.cancel()
     finally:
         store.close()

@@ -137,7 +137,6 @@ WAITS = [
     (Facts(ready(), control=Control(concurrency=2), active=2, **WORKER), (Reason.LIMIT,), inf),
     (Facts(ready(), control=Control(concurrency=2), active=1, ahead=1, **WORKER), (Reason.LIMIT,), inf),
     (Facts(ready(), control=Control(concurrency=0), **WORKER), (Reason.LIMIT,), inf),
-    (Facts(ready(epoch=1), has_jumped=True, **WORKER), (Reason.CLOCK,), inf),
     (Facts(running(), **WORKER), (Reason.STARTED,), inf),
 ]
 

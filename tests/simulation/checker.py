@@ -50,8 +50,7 @@ async def settle_down(world: World, workload: Workload) -> None:
             if id in released or job.status in TERMINAL:
                 continue
             now = world.now() + world.database.skew  # as the cores have it: what a job waits for may have moved away
-            lease_at = job.lease_at if world.plan.jumps_clocks else None  # else it is never far away
-            if max(job.opens_at or 0.0, lease_at or 0.0) > now + PATIENCE - STABLE:
+            if (job.opens_at or 0.0) > now + PATIENCE - STABLE:
                 released.add(id)
                 prober.do(workload.give_up, id)
             elif job.method == rules.NOOPWAIT:

@@ -7,7 +7,8 @@ What a batch wrote is durable when COMMIT has run, whether or not the process li
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -158,17 +159,16 @@ class Store(SqliteStore):
         self._are_controls_stale = False
         self.is_broken = False
         self._connection: Any = connection
+        self._clock = node.wall
+        self._steady = trio.current_time
         self.refresh()
+        with reading():
+            self._last_look = self._look()
 
     def refresh(self) -> None:
         """Read what is kept in memory of the rows."""
-        try:
+        with reading():
             self._load()
-        except sqlite3.Error as problem:
-            raise StoreError(str(problem)) from problem
-
-    def now(self) -> float:
-        return self.node.wall()
 
     def close(self) -> None:
         self._connection.close()
@@ -203,11 +203,18 @@ class SharedStore(Store):
         raise StoreUncertain("the connection was lost at the commit")
 
     def settle(self) -> Batch | None:  # type: ignore[override]
-        try:
+        with reading():
             self.execute("SELECT 1", {})
-        except sqlite3.Error as problem:
-            raise StoreError(str(problem)) from problem
         return self._uncertain.pop()
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """What the database refuses is the store's error."""
+    try:
+        yield
+    except sqlite3.Error as problem:
+        raise StoreError(str(problem)) from problem
 
 
 @cache

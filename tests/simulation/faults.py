@@ -102,5 +102,3 @@ class Faults:
     async def _clock_jump(self, args: dict[str, Any]) -> None:
         """Of the machine with the database, whose clock all cores go by."""
         self._world.database.skew += args["seconds"]
-        if args["seconds"] > 0:
-            self._world.jumped_at = self._world.time()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar, copy_context
-from math import inf
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -36,7 +35,6 @@ class Node:
         self.world = world
         self.name = name
         self.boot = 0
-        self.started_at = -inf  # of the world's time
         self.looks = 0  # at its clock
         self.is_up = False
         self.is_stopped = False
@@ -62,7 +60,6 @@ class Node:
         if self.is_up:
             return
         self.boot += 1
-        self.started_at = self.world.time()
         self.is_up = True
         self._scope = trio.CancelScope()
         self._down = trio.Event()

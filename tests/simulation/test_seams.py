@@ -32,9 +32,10 @@ ALLOWED = {
     "gearbox.client": {"uuid"},  # ids of calls, tokens
     "gearbox.core": {"time"},  # its clock can be given
     "gearbox.engine": {"random", "time"},  # jitter; its clock can be given, how long a commit took is for people
-    "gearbox.cores": {"os", "socket", "time"},  # its clock can be given
+    "gearbox.cores": {"os", "socket"},  # a name for people
     "gearbox.daemon": {"os", "uuid"},
     "gearbox.store.apart": {"os", "time"},
+    "gearbox.store.clock": {"time"},  # stores and `cores.keep` can be given another
     "gearbox.store.sql": {"uuid"},  # a dedupe that nobody named
     "gearbox.store.sqlite": {"os", "secrets", "time"},
     "gearbox.vitals": {"os", "time"},

@@ -7,14 +7,12 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Callable
-from math import inf
 from typing import Any
 
 import attrs
 import structlog
 import trio
 
-from gearbox.rules.attempts import STOPPED
 from tests.simulation import determinism, processes
 from tests.simulation.audit import Audit
 from tests.simulation.checker import check_end, settle_down
@@ -58,7 +56,6 @@ class World:
         self.chance = random.Random(f"{plan.seed} world")
         self.violations: dict[str, None] = {}
         self.faults: Counter[str] = Counter()
-        self.jumped_at = -inf  # when the clock was last set forward
         self.events = 0
         self._aims: list[tuple[str, int, Callable[[], object]]] = []  # event, how many more, what then
         self._digest = hashlib.blake2b(digest_size=16)
@@ -150,15 +147,9 @@ class World:
         elif execution.has_leave and attempt.started_at is None:
             self.violate("S5 leave", f"{execution.job}.{execution.epoch} runs without leave")
         for other in self.ledger.executions:
-            if other.job == execution.job and other.end is None and execution.has_leave and not self._is_unaware():
+            if other.job == execution.job and other.end is None and execution.has_leave:
                 self.violate("S5 overlap", f"{execution} begins during {other}")
         self.ledger.executions.append(execution)
-
-    def _is_unaware(self) -> bool:
-        """Whether a core has been started since the clock was set forward, a moment ago: it takes spans for over."""
-        is_fresh = self.time() < self.jumped_at + STOPPED
-        cores = (node for name, node in self.nodes.items() if name.startswith("core"))
-        return is_fresh and any(core.started_at > self.jumped_at for core in cores)
 
     def told(self, id: int, answer: Any) -> None:
         """A watcher was told: S11, not before it is so in the table."""

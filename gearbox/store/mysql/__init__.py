@@ -11,7 +11,8 @@ row of `gearbox_writers`, so a new connection can ask; it asks with a lock on th
 until it is over, and so the answer is final. Until there is one, `settle` has to be called before the next batch.
 
 The time is the server's, carried on by this machine's steady clock from one batch to the next. So all cores agree to
-within the time that a question takes, and nobody's wall clock matters.
+within the time that a question takes, and nobody else's wall clock matters. Each batch holds the row that says by how
+much spans were moved because that clock was set, so that no core writes by the old time what another one has moved.
 """
 
 from __future__ import annotations
@@ -27,13 +28,14 @@ import structlog
 
 from gearbox.errors import StoreBusy, StoreError, StoreUncertain
 from gearbox.job import Control
-from gearbox.store import Batch, Moment, Step
+from gearbox.store import Batch, Lock, Moment, Step
 from gearbox.store.address import MysqlAddress
+from gearbox.store.clock import Look, follow, steady
 from gearbox.store.foresight import foresee
 from gearbox.store.mysql.link import connect, is_lost, translated
 from gearbox.store.mysql.schema import check, migrate
 from gearbox.store.mysql.server import ASKED, kind_of, refusal, warnings
-from gearbox.store.mysql.session import Session, steady
+from gearbox.store.mysql.session import Session
 from gearbox.store.mysql.tx import MysqlTx
 from gearbox.store.mysql.words import renamed
 from gearbox.store.running import Entangled, run_steps
@@ -49,8 +51,8 @@ WRITER_KEPT = 7 * 86400 * 1_000_000  # µs; rows of stores that were killed
 SELECT_CLOCK = """
 SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', UTC_TIMESTAMP(6)),
     (SELECT value FROM gearbox_meta WHERE name = 'controls'),
-    (SELECT value FROM gearbox_meta WHERE name = 'oldest')
-"""
+    (SELECT value FROM gearbox_meta WHERE name = 'oldest'), value
+FROM gearbox_meta WHERE name = 'clock'"""
 SELECT_DATABASE = "SELECT value FROM gearbox_meta WHERE name = 'database'"
 SELECT_VARIABLES = f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({', '.join(repr(name) for name in ASKED)})"
 PUT_WRITER = """
@@ -75,10 +77,11 @@ class MysqlStore:
         self._lost = 0  # the session that it was sent in
         self._controls: dict[str, Control] = {}
         self._controls_version: str | None = "not read"
-        self._time = (time.time(), steady())  # of the server, and here at that moment
         try:
             self.database = self._prepare()
             self._session = Session(address)
+            self._last_look, _ = self._look(self._session, Lock.NONE)  # as of the last batch that was stored
+            self._session.roll_back()
         except pymysql.Error as error:
             raise translated(error, address) from error
 
@@ -102,8 +105,7 @@ class MysqlStore:
             connection.close()
 
     def now(self) -> float:
-        server, here = self._time
-        return server + steady() - here
+        return steady() + self._last_look.lead
 
     def close(self) -> None:
         if self._session is None:
@@ -128,11 +130,15 @@ class MysqlStore:
         session = self._session = self._session or Session(self.address)
         tx = MysqlTx(session, self._controls, session.largest)
         try:
-            self._begin(tx, session)
+            look = self._begin(tx, session)
+            set_by = look.set_since(self._last_look)
+            if set_by:
+                moment = moment.shifted(look.now, set_by)
+                look = follow(session, look, self._last_look)
             tx.prepare(foresee(steps))
             outcomes = run_steps(steps, tx, moment, pymysql.Error, session.plain if with_savepoints else None)
             tx.flush()
-            follow = tx.follow()
+            actions = tx.follow()
             next_at = tx.next_at()
             if session.has_written:
                 self._batches += 1
@@ -148,16 +154,25 @@ class MysqlStore:
             next_at = inf
         elif tx.is_nothing_due:
             next_at = max(next_at, moment.now + DUE_PAUSE)
-        return self._commit(tx, session, Batch(outcomes, follow, next_at))
+        done = self._commit(tx, session, Batch(outcomes, actions, next_at, set_by))
+        self._last_look = look
+        return done
 
-    def _begin(self, tx: MysqlTx, session: Session) -> None:
-        began = steady()
-        micros, version, oldest = session.execute(SELECT_CLOCK, {}).fetchone()
-        check(self.address, self._known, int(oldest or 0))
-        self._time = micros / 1e6, (began + steady()) / 2
+    def _begin(self, tx: MysqlTx, session: Session) -> Look:
+        look, version = self._look(session, Lock.SHARED)
+        if look.set_since(self._last_look) or look.moved != self._last_look.moved:
+            look, version = self._look(session, Lock.EXCLUSIVE)  # nobody else is at it, and the answer was not held up
         if version != self._controls_version:
             tx.load_controls()
             self._controls_version = version
+        return look
+
+    def _look(self, session: Session, lock: Lock) -> tuple[Look, str | None]:
+        """At the server's clock; and the version of the controls."""
+        began = steady()
+        micros, version, oldest, moved = session.execute(SELECT_CLOCK + MysqlTx.LOCKS[lock], {}).fetchone()
+        check(self.address, self._known, int(oldest or 0))
+        return Look(micros / 1e6, began, steady(), float(moved)), version
 
     # --- its end ---
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,10 +10,11 @@ import pymysql
 
 from gearbox.errors import StoreError
 from gearbox.store.address import MysqlAddress
+from gearbox.store.clock import steady
 from gearbox.store.mysql.link import connect, is_lost, translated
 from gearbox.store.mysql.words import translator
 
-__all__ = ["Session", "steady"]
+__all__ = ["Session"]
 
 SPARE = 4096  # bytes of a packet for all that is not a job's arguments or data
 CHUNK = 1 << 20  # bytes of statements that are sent at once
@@ -126,8 +126,3 @@ class Session:
         """What it means, and whether this session is over."""
         failure = translated(error, self.address)
         return failure, is_lost(error)
-
-
-def steady() -> float:
-    """Seconds by a clock that nobody sets, and that goes on while the machine sleeps."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()

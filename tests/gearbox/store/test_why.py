@@ -31,7 +31,6 @@ class Situation:
     now: float = NOW
     workers: dict[str, int] | None = attrs.field(default=WORKERS)
     since: float = 0.0
-    has_jumped: bool = False
 
 
 def after(store: Store) -> Situation:
@@ -87,14 +86,6 @@ def retry(store: Store) -> Situation:
     id = queue(store, max_retries=2, retry_delay=60).value
     fail(store, id)
     return Situation(id, f"job {{id}} is waiting: its retry 1 of 2 is due at {MINUTE_LATER}")
-
-
-def after_a_jump_of_the_clock(store: Store) -> Situation:
-    id = queue(store, max_retries=2, retry_delay=60).value
-    fail(store, id)
-    store.run_batch([partial(life.look, id)], Moment(NOW + 61, "core", 0.0, WORKERS, has_jumped=True))
-    words = "the clock was set forward; the worker of its last try is given time to stop"
-    return Situation(id, f"job {{id}} is ready: {words}", NOW + 61, has_jumped=True)
 
 
 def paused(store: Store) -> Situation:
@@ -185,13 +176,13 @@ def duplicate(store: Store) -> Situation:
 
 SITUATIONS: list[Callable[[Store], Situation]] = [
     after, after_a_duplicate, pool_of_one, pool_of_many, pool_with_a_duplicate, date, several, retry,
-    after_a_jump_of_the_clock, paused, limited, without_gearman, after_a_restart, about_to_start, hurried, handed_on,
+    paused, limited, without_gearman, after_a_restart, about_to_start, hurried, handed_on,
     started, noopwait, almost_done, missing, done, errored, cancelled, duplicate,
 ]  # fmt: skip
 
 
 def ask(store: Store, seen: Situation, step: Any) -> Any:
-    moment = Moment(seen.now, "core", seen.since, seen.workers, has_jumped=seen.has_jumped)
+    moment = Moment(seen.now, "core", seen.since, seen.workers)
     (outcome,) = store.run_batch([step], moment).outcomes
     assert isinstance(outcome, Result)
     return outcome.value

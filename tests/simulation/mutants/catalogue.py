@@ -26,6 +26,7 @@ class Mutant:
 ATTEMPTS = "gearbox/rules/attempts.py"
 RULES = "gearbox/rules/__init__.py"
 LIFE = "gearbox/steps/life.py"
+CLOCK = "gearbox/store/clock.py"
 CORE = "gearbox/core.py"
 ENGINE = "gearbox/engine.py"
 LINK = "gearbox/gearman.py"
@@ -334,10 +335,10 @@ OWN = [
     Mutant(
         "hasty clock",
         "nor after a clock that was set forward",
-        RULES,
-        "    if facts.has_jumped and job.epoch:",
-        "    if False:",
-        tests="tests/gearbox/test_core.py",
+        CLOCK,
+        "    if abs(left) <= JUMP:",
+        "    if True:",
+        tests="tests/gearbox/store/test_clock.py",
     ),
     Mutant(
         "short grace",
@@ -438,7 +439,7 @@ OWN = [
         "unsent",
         "claims that were stored unheard of are not looked for",
         CORE,
-        "        await self._look_for_unsent(since, until)\n",
+        "        await self._look_for_unsent()\n",
         "",
         tests="tests/gearbox/test_core.py tests/gearbox/test_interleavings.py",
     ),
