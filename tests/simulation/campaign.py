@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from math import inf
 
 import attrs
@@ -106,7 +107,12 @@ def main() -> None:
     first, _, last = given.seeds.partition("-")
     seeds = range(int(first), int(last or first) + 1)
     results = outcomes(seeds, given.jobs, is_twice=given.twice)
-    sys.exit(_campaign(seeds, results, 60 * given.minutes, is_short=given.until_failure))
+    total = Sum()
+    began = time.monotonic()
+    with suppress(KeyboardInterrupt):  # it ends there, and tells what it came to
+        _campaign(total, seeds, results, 60 * given.minutes, is_short=given.until_failure)
+    print(*total.lines(), f"{time.monotonic() - began:.0f} s", sep="\n")
+    sys.exit(bool(total.failed))
 
 
 def _replay(seed: int, *, is_traced: bool, is_minimised: bool) -> bool:
@@ -128,8 +134,7 @@ def _tell(event: str) -> None:
         print(event)
 
 
-def _campaign(seeds: range, results: Iterable[Outcome], seconds: float, *, is_short: bool) -> bool:
-    total = Sum()
+def _campaign(total: Sum, seeds: range, results: Iterable[Outcome], seconds: float, *, is_short: bool) -> None:
     began = told_at = time.monotonic()
     for outcome in results:
         total.add(outcome)
@@ -143,6 +148,3 @@ def _campaign(seeds: range, results: Iterable[Outcome], seconds: float, *, is_sh
             told_at = time.monotonic()
             rate = total.seeds / (told_at - began)
             print(f"{total.seeds} of {len(seeds)} seeds, {rate:.1f} a second", file=sys.stderr, flush=True)
-    print(*total.lines(), sep="\n")
-    print(f"{time.monotonic() - began:.0f} s")
-    return bool(total.failed)
