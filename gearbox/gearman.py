@@ -5,7 +5,7 @@ makes the `Link`; nothing here knows. A link is three connections to each server
 hears how they end, a worker that takes the calls of `gearbox\\core::...`, and one for the admin commands.
 
 An attempt goes to a server that has workers for it, and its row says to which. A server that does not answer in time is
-left out until it does: of several, none may hold up the others.
+left out until it does: it may hold up neither the others nor what the core can do without Gearman.
 """
 
 from __future__ import annotations
@@ -259,8 +259,8 @@ class Link:
             desk.is_lost = False
             if was_lost:  # before anybody concludes from this answer that there are no workers
                 self._on_connect(desk.name or "")
-        if scope.cancelled_caught and len(self._desks) > 1 and not desk.is_silent:
-            log.warning("a Gearman server does not answer; the others are used", server=desk.name)
+        if scope.cancelled_caught and not desk.is_silent:
+            log.warning("a Gearman server does not answer", server=desk.name)
             desk.silent_since = trio.current_time()
 
     async def _listen(self) -> None:
@@ -281,7 +281,8 @@ class Link:
         if desk is None:  # a server that this core was not told of, or one that is gone with its process
             return Presence.UNKNOWN
         if desk.is_silent:
-            return Presence.GONE if trio.current_time() - desk.silent_since > SILENCE_LONGEST else Presence.SILENT
+            is_gone = len(self._desks) > 1 and trio.current_time() - desk.silent_since > SILENCE_LONGEST
+            return Presence.GONE if is_gone else Presence.SILENT
         if not desk.client.is_connected:
             return Presence.SILENT
         with trio.move_on_after(ANSWER_TIMEOUT), suppress(AbraxasError):
@@ -317,10 +318,14 @@ class Link:
         return ignored - wanted
 
     async def view(self) -> Sequence[ServerView]:
-        return [await _view(desk.name or BUILT_IN, desk.admin) for desk in self._desks.values()]
+        return [await _view(desk.name or BUILT_IN, desk) for desk in self._desks.values()]
 
 
-async def _view(name: str, admin: Admin) -> ServerView:
+async def _view(name: str, desk: _Desk) -> ServerView:
+    if desk.is_silent:
+        silence = ANSWER_TIMEOUT + trio.current_time() - desk.silent_since
+        return ServerView(name, error=f"no answer for {silence:.0f} s")
+    admin = desk.admin
     try:
         with trio.fail_after(ANSWER_TIMEOUT):
             version = await admin.version()
