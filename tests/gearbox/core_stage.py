@@ -119,8 +119,10 @@ class System:
 
     def set_clock(self, seconds: float) -> None:
         """From now on it is ahead of the time by so much."""
-        self.core._clock = lambda: START + trio.current_time() + seconds
-        apart._stores[self.path]._clock = self.core._clock
+        store = apart._stores[self.path]
+        store._clock, store._steady = self.core._clock, trio.current_time
+        store._last_look = store._look()
+        self.core._clock = store._clock = lambda: START + trio.current_time() + seconds
 
     async def status_of(self, id: int) -> str:
         (row,) = await self.gearbox.status([id])
@@ -133,9 +135,6 @@ async def system(path: Path, retention: Retention | None = None) -> AsyncIterato
     server = Server(handle_prefix="H:test:0")
     store = Failing(StoreApart(str(path), Here()))  # as if in an interpreter of its own: all steps cross
     core = Core(store, instance="core", clock=lambda: START + trio.current_time(), retention=retention)
-    over_there = apart._stores[str(path)]
-    over_there._clock, over_there._steady = core._clock, trio.current_time
-    over_there._last_look = over_there._look()
     link = Link(
         {None: server.dial},
         instance="core",
