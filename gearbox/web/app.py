@@ -84,10 +84,10 @@ async def healthz(request: Request) -> Response:
 async def readyz(request: Request) -> Response:
     """Jobs can be queued and handed on: the database takes transactions, and Gearman can be asked."""
     try:
-        view = await desk_of(request).call("methods")
+        view = await desk_of(request).call("overview")
     except RpcError as error:
         return PlainTextResponse(f"the database: {error.message}\n", 503)
-    if any(row["workers"] is None for row in view):
+    if not view["is_gearman_there"]:
         return PlainTextResponse("Gearman cannot be reached\n", 503)
     return PlainTextResponse("ready\n")
 

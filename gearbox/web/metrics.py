@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,12 +16,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 import abraxas_py
+from gearbox.errors import RpcError
 from gearbox.web.desk import desk_of
 
 __all__ = ["families", "show"]
 
 LOWEST, HIGHEST = 80, 280  # buckets of the histograms: 1 ms to 10 hours, by factors of four
 STEP = 16
+STORE_PATIENCE = 4.0  # s; Prometheus waits for 10 in all
 MICROSECOND = 1e-6
 PER_FACTOR = 8  # buckets to the factor of two
 
@@ -28,8 +31,10 @@ PER_FACTOR = 8  # buckets to the factor of two
 async def show(request: Request) -> Response:
     """The text that Prometheus reads."""
     desk = desk_of(request)
-    view = await desk.call("overview")
-    found = families(view, await desk.call("durations"), await desk.call("gearman"), await desk.call("system"))
+    stored = None
+    with trio.move_on_after(STORE_PATIENCE), suppress(RpcError):  # an outage is what alarms have to tell of
+        stored = await desk.call("overview"), await desk.call("durations")
+    found = families(stored, await desk.call("gearman"), await desk.call("system"))
     registry = CollectorRegistry()
     registry.register(_Families(list(found)))
     return Response(generate_latest(registry), headers={"content-type": CONTENT_TYPE_LATEST})
@@ -44,18 +49,16 @@ class _Families(Collector):
 
 
 def families(
-    view: Mapping[str, Any],
-    durations: Mapping[str, Mapping[str, Any]],
+    stored: tuple[Mapping[str, Any], Mapping[str, Any]] | None,
     servers: Sequence[Mapping[str, Any]],
     system: Mapping[str, Any],
 ) -> Iterator[Metric]:
-    """All metrics, from the answers of the methods of these names."""
-    yield from _of_jobs(view)
-    for measure, words in (("wait", "from ready to claimed"), ("run", "from claimed to complete")):
-        family = HistogramMetricFamily(f"gearbox_job_{measure}_seconds", f"Seconds {words}", labels=["method"])
-        for method, measures in durations.items():
-            family.add_metric([method], _buckets(measures[measure]["buckets"]), measures[measure]["total"])
-        yield family
+    """All metrics, from the answers of `overview` and `durations` (None: the database fails), `gearman`, `system`."""
+    yield GaugeMetricFamily("gearbox_store_up", "1 while the database works", value=float(stored is not None))
+    if stored is not None:
+        view, durations = stored
+        yield from _of_jobs(view)
+        yield from _of_durations(durations)
     yield from _of_gearman(servers)
     yield from _of_process(system)
 
@@ -75,11 +78,19 @@ def _of_jobs(view: Mapping[str, Any]) -> Iterator[Metric]:
     for status in ("ready", "waiting", "running"):
         oldest.add_metric([status], view["oldest"].get(status, {}).get("age", 0.0))
     yield oldest
-    there = float(view["is_gearman_there"])
-    yield GaugeMetricFamily("gearbox_gearman_up", "1 while a Gearman server answers", value=there)
+
+
+def _of_durations(durations: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:
+    for measure, words in (("wait", "from ready to claimed"), ("run", "from claimed to complete")):
+        family = HistogramMetricFamily(f"gearbox_job_{measure}_seconds", f"Seconds {words}", labels=["method"])
+        for method, measures in durations.items():
+            family.add_metric([method], _buckets(measures[measure]["buckets"]), measures[measure]["total"])
+        yield family
 
 
 def _of_gearman(servers: Sequence[Mapping[str, Any]]) -> Iterator[Metric]:
+    is_up = any(not server["error"] for server in servers)
+    yield GaugeMetricFamily("gearbox_gearman_up", "1 while a Gearman server answers", value=float(is_up))
     queued = GaugeMetricFamily(
         "gearman_queued_jobs", "Jobs that wait in Gearman", labels=["server", "function", "priority"]
     )
@@ -105,7 +116,6 @@ def _of_process(system: Mapping[str, Any]) -> Iterator[Metric]:
         yield family
     yield CounterMetricFamily("gearbox_steps", "Steps of transactions that were committed", value=system["steps"])
     yield GaugeMetricFamily("gearbox_watchers", "Calls that wait for a job to end", value=system["watchers"])
-    yield GaugeMetricFamily("gearbox_store_up", "1 while the database works", value=float(not system["is_failing"]))
     tasks = trio.lowlevel.current_statistics().tasks_living
     yield GaugeMetricFamily("gearbox_tasks", "Tasks of the event loop", value=tasks)
     yield GaugeMetricFamily("process_resident_memory_bytes", "Resident memory", value=system["memory"])

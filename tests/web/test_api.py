@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from web_stage import HOST, Site, site
 
 from gearbox import methods, rpc
+from gearbox.errors import StoreError
 from gearbox.methods.surface import SURFACE
 from gearbox.web.access import Address, Http
 from gearbox.web.openapi import document
@@ -265,6 +266,43 @@ async def test_metrics_are_what_prometheus_reads(tmp_path: Path, autojump_clock:
             assert family.documentation
             if family.type == "histogram":
                 self_consistent([s for s in family.samples if s.name.endswith("_bucket")])
+
+
+async def test_metrics_tell_of_an_outage(tmp_path: Path, autojump_clock: Clock) -> None:
+    async with site(tmp_path / "db") as it:
+        await it.system.gearbox.queue("c::d", after_date=LATER)
+
+        async def samples() -> dict[str, float]:
+            answer = await it.get("/metrics")
+            assert answer.status == 200
+            families = text_string_to_metric_families(answer.text)
+            return {sample.name: sample.value for family in families for sample in family.samples}
+
+        it.system.store.error = StoreError("the disk is gone")
+        found = await samples()
+        assert (found["gearbox_store_up"], found["gearbox_gearman_up"]) == (0, 1)
+        assert "gearbox_jobs" not in found  # of which nothing is known
+        assert found["gearman_connections"] > 0
+        assert found["process_resident_memory_bytes"] > 1e6
+        it.system.store.error = None
+        await trio.sleep(10)
+        it.lose_gearman()
+        found = await samples()
+        assert (found["gearbox_store_up"], found["gearbox_gearman_up"]) == (1, 0)
+        assert "gearbox_jobs" in found
+
+
+async def test_metrics_do_not_wait_for_a_database_that_hangs(tmp_path: Path, autojump_clock: Clock) -> None:
+    async with site(tmp_path / "db") as it:
+
+        async def hang(call: object) -> None:
+            await trio.sleep_forever()
+
+        it.system.core._hop = hang
+        began = trio.current_time()
+        answer = await it.get("/metrics")
+        assert trio.current_time() - began < 5
+        assert "gearbox_store_up 0.0" in answer.text
 
 
 def complaints(promtool: str, text: bytes) -> str:

@@ -6,8 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
+import trio
 from core_stage import START, Clock, System
 from web_stage import site
+
+from gearbox.errors import StoreError
 
 PAGES = (
     "/", "/jobs", "/pools", "/methods", "/scheduled", "/failed", "/gearman", "/workers", "/audit", "/system",
@@ -134,3 +137,17 @@ async def test_health(tmp_path: Path, autojump_clock: Clock) -> None:
     async with site(tmp_path / "db") as it:
         assert (await it.get("/healthz")).text == "ok\n"
         assert (await it.get("/readyz")).text == "ready\n"
+
+
+async def test_health_tells_what_is_wrong(tmp_path: Path, autojump_clock: Clock) -> None:
+    async with site(tmp_path / "db") as it:
+        it.system.store.error = StoreError("the disk is gone")
+        answer = await it.get("/readyz")
+        assert (answer.status, answer.text) == (503, "the database: the disk is gone\n")
+        it.system.store.error = None
+        await trio.sleep(10)
+        assert (await it.get("/readyz")).status == 200
+        it.lose_gearman()
+        answer = await it.get("/readyz")  # although no job was ever queued
+        assert (answer.status, answer.text) == (503, "Gearman cannot be reached\n")
+        assert (await it.get("/healthz")).status == 200

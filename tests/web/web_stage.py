@@ -14,6 +14,7 @@ import trio
 from core_stage import System, system
 
 from gearbox import rpc
+from gearbox.gearman import ServerView
 from gearbox.web.access import Address, Http
 from gearbox.web.app import Application, application
 
@@ -47,6 +48,19 @@ class Site:
     app: Application
     cookies: dict[str, str] = attrs.field(factory=dict)
     headers: dict[str, str] = attrs.field(factory=dict)
+
+    def lose_gearman(self) -> None:
+        """From now on no Gearman server answers."""
+        gearman: Any = self.system.core._gearman
+
+        async def workers() -> None:
+            await trio.lowlevel.checkpoint()
+
+        async def view() -> list[ServerView]:
+            await trio.lowlevel.checkpoint()
+            return [ServerView("there", error="refused")]
+
+        gearman.workers, gearman.view = workers, view
 
     async def request(
         self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
