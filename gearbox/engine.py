@@ -7,9 +7,11 @@ acts. While a batch commits, the next one gathers: that is the group commit, and
 
 Timers live in rows. The loop sleeps until the store's earliest `next_at`, so a restart loses none.
 
-When the store fails, questions are answered with an error at once; news and ids are kept and tried again with a pause
-that grows. When its disk is broken (`StoreBroken`) or its tables are of a newer program (`StoreOutdated`), nobody is
-answered, and the loop raises: the process has to end. When Gearman cannot be reached, ready jobs wait in their rows.
+When the store fails, news and ids are kept and tried again with a pause that grows; it works again when it has taken
+them, and something more that is written to find that out. Questions that come meanwhile are tried at once, in batches
+of their own: those that only read may be answered, all others get an error. When its disk is broken (`StoreBroken`) or
+its tables are of a newer program (`StoreOutdated`), nobody is answered, and the loop raises: the process has to end.
+When Gearman cannot be reached, ready jobs wait in their rows.
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ log = structlog.get_logger("gearbox:core")
 
 BATCH_LIMIT = 512  # steps in one transaction: enough to share an fsync, short enough not to be waited for
 BUSY_TRIES = 5
-PAUSE_FIRST, PAUSE_LONGEST = 0.1, 5.0  # s between tries while the store fails
+PAUSE_FIRST, PAUSE_LONGEST = 0.1, 2.0  # s between tries while the store fails
 PAUSE_FAULT = 1.0  # s without timers after a step that failed by a fault of ours
 SLEEP_LONGEST = 30.0  # s; the machine's clock may have been set meanwhile
 RESTART_GRACE = 60.0  # s in which workers may come back with results after the restart of a server or of a core
@@ -98,6 +100,10 @@ class Engine:
         self._guard: Step | None = partial(cores.join, name) if store.is_shared else None  # first in every batch
         self._clock = clock
         self._work: deque[_Work] = deque()
+        self._asked: deque[_Work] = deque()  # questions that came while the store fails
+        self._pause = PAUSE_FIRST
+        self._try_at = -inf  # of trio's clock: while the store fails, all else is tried from then on
+        self._is_proving = False  # next, since what was kept could be stored
         self._uncertain: list[_Work] = []  # a batch that was stored or not: `Store.settle` will tell
         self._late: dict[tuple[int, int], _Work] = {}  # by attempt, what nobody waits for and the data makes needless
         self._late_at = inf  # of trio's clock: its time has come from then on
@@ -121,7 +127,8 @@ class Engine:
 
         While the store fails that is an error at once, or, for what `is_kept`, the answer once it works again.
         """
-        self._work.append(_Work(step, reply, is_kept))
+        work = self._asked if self.is_failing and not is_kept else self._work
+        work.append(_Work(step, reply, is_kept))
         self._wake.set()
 
     def tell(self, step: Step) -> None:
@@ -226,9 +233,8 @@ class Engine:
         await stored.wait()
 
     async def _loop(self) -> None:
-        pause = PAUSE_FIRST
         while True:
-            if not self._work and not self._dirty:
+            if not (self._asked if self._is_resting else self._work or self._dirty or self.is_failing):
                 await self._sleep()
             batch = self._take()
             if not batch:
@@ -241,6 +247,7 @@ class Engine:
                 self._is_stopping = self._is_broken = True
                 raise
             except StoreUncertain as error:
+                self._failed(error)
                 self._uncertain = [self._answered(work, error) for work in batch]
                 continue
             except StoreFenced as error:
@@ -248,15 +255,9 @@ class Engine:
                 self.fenced.set()
                 await trio.sleep_forever()
             except StoreError as error:
+                self._failed(error)
                 self._put_back(batch, error)
-                await trio.sleep(pause * random.uniform(0.8, 1.2))
-                pause = min(pause * 2, PAUSE_LONGEST)
                 continue
-            pause = PAUSE_FIRST
-            if self.is_failing:
-                self.is_failing = False
-                log.warning("the database works again")
-                self._nursery.start_soon(self._catch_up)
             if done.set_by:
                 log.warning("the clock was set: dates go by it, pauses and leases do not", by=round(done.set_by, 3))
                 self._since += done.set_by
@@ -271,11 +272,24 @@ class Engine:
     async def _sleep(self) -> None:
         """Until there is work, or the earliest timer of the store has come."""
         self._wake = trio.Event()
-        pause = max(self._next_at - self._clock(), self._not_due_before - trio.current_time())
-        with trio.move_on_after(max(min(pause, self._late_at - trio.current_time(), SLEEP_LONGEST), 0.0)):
+        if self.is_failing:
+            pause = self._try_at - trio.current_time()
+        else:
+            pause = max(self._next_at - self._clock(), self._not_due_before - trio.current_time())
+            pause = min(pause, self._late_at - trio.current_time())
+        with trio.move_on_after(max(min(pause, SLEEP_LONGEST), 0.0)):
             await self._wake.wait()
 
     def _take(self) -> list[_Work]:
+        if self._is_resting:
+            return [self._asked.popleft() for _ in range(min(len(self._asked), BATCH_LIMIT))]
+        batch = [] if self._is_proving else self._gather()
+        if self.is_failing:
+            self._is_proving = bool(batch)
+            return batch or [_Work(cores.prove, self._proved, is_kept=False)]
+        return batch
+
+    def _gather(self) -> list[_Work]:
         if self._late_at <= trio.current_time():
             self._work.extendleft(reversed(self._late.values()))
             self._late.clear()
@@ -334,15 +348,38 @@ class Engine:
 
     def _answered(self, work: _Work, error: StoreError) -> _Work:
         """The same, when those who do not want to wait for the store to be well again have been told."""
-        self._at_work.clear()  # what was stored unheard is told to nobody who asks from now on
-        if not self.is_failing:
-            self.is_failing = True
-            log.error("the database fails; jobs go on when it works again", error=str(error))
         if work.is_kept or work.reply is None:
             return work
         code = Code.STORAGE_FULL if isinstance(error, StoreFull) else Code.UNAVAILABLE
         work.reply(RpcError(code, str(error)))
         return _Work(work.step, is_kept=False)
+
+    @property
+    def _is_resting(self) -> bool:
+        """Whether only questions are to be tried now."""
+        return self.is_failing and trio.current_time() < self._try_at
+
+    def _failed(self, error: StoreError) -> None:
+        """A batch was not stored."""
+        self._at_work.clear()  # what was stored unheard is told to nobody who asks from now on
+        self._is_proving = False
+        if not self.is_failing:
+            log.error("the database fails; jobs go on when it works again", error=str(error))
+            self.is_failing = True
+            self._pause = PAUSE_FIRST
+        if not self._is_resting:
+            self._try_at = trio.current_time() + self._pause * random.uniform(0.8, 1.2)
+            self._pause = min(self._pause * 2, PAUSE_LONGEST)
+
+    def _proved(self, error: RpcError | None) -> None:
+        """What `cores.prove` came to: whether the store takes what is written again."""
+        if error is not None:
+            return
+        log.warning("the database works again")
+        self.is_failing = False
+        self._work.extend(self._asked)
+        self._asked.clear()
+        self._nursery.start_soon(self._catch_up)
 
     # --- going out ---
 

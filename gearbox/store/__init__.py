@@ -349,6 +349,9 @@ class Tx(Protocol):
     def forget_cores(self, before: float) -> None:
         """Delete the rows of cores that died before an instant."""
 
+    def prove(self, now: float) -> None:
+        """Write something that says nothing else."""
+
     def ended(self, ids: Sequence[int]) -> list[int]:
         """Those of the jobs that have ended."""
 

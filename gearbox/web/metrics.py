@@ -54,7 +54,8 @@ def families(
     system: Mapping[str, Any],
 ) -> Iterator[Metric]:
     """All metrics, from the answers of `overview` and `durations` (None: the database fails), `gearman`, `system`."""
-    yield GaugeMetricFamily("gearbox_store_up", "1 while the database works", value=float(stored is not None))
+    is_up = stored is not None and not system["is_failing"]
+    yield GaugeMetricFamily("gearbox_store_up", "1 while the database works", value=float(is_up))
     if stored is not None:
         view, durations = stored
         yield from _of_jobs(view)

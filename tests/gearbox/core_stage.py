@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Container
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from abraxas_py.admin import JobRow
 from gearbox import methods
 from gearbox.client import Gearbox, open_gearbox
 from gearbox.core import Core
-from gearbox.errors import RpcError, StoreError, StoreUncertain
+from gearbox.errors import RpcError, StoreError, StoreFull, StoreUncertain
 from gearbox.gearman import Link
 from gearbox.job import Action
 from gearbox.steps.pruning import Retention
@@ -38,6 +38,7 @@ class Failing:
         self._store = store
         self.database = store.database
         self.error: StoreError | None = None
+        self.full_for: Container[Any] = ()  # the functions of steps for which there is no room
         self.unheard: type[Action] | None = None  # the next commit that leads to this is not heard of
         self.can_be_asked = False  # whether `settle` tells of it then
         self.answer_is_lost: bool | None = None  # of the next commit, which was made (True) or not (False)
@@ -50,6 +51,8 @@ class Failing:
             raise StoreUncertain("nobody knows")
         if self.error is not None:
             raise self.error
+        if any(getattr(step, "func", step) in self.full_for for step in steps):
+            raise StoreFull("no room left")
         done = self._store.run_batch(steps, moment)
         results = [outcome for outcome in done.outcomes if isinstance(outcome, Result)]
         actions = [*done.actions, *(action for result in results for action in result.actions)]

@@ -1,0 +1,79 @@
+"""A store that reads, and has no room for what is to be written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+from core_stage import Clock, fails, system
+
+from gearbox.errors import StoreError
+from gearbox.steps import cores, life
+
+pytestmark = pytest.mark.usefixtures("store_in_the_loop")
+
+
+async def test_jobs_are_refused_at_once_and_questions_answered(tmp_path: Path, autojump_clock: Clock) -> None:
+    async with system(tmp_path / "db") as it:
+        gate = await it.gearbox.queue("gearbox\\core::noopwait")
+        it.store.full_for = {life.queue, cores.prove}
+        for _ in range(20):
+            began = trio.current_time()
+            await fails(507, it.gearbox.queue("a::b"))
+            assert await it.status_of(gate) == "running"
+            assert trio.current_time() - began < 0.05
+        await trio.sleep(60)
+        assert it.core.is_failing  # although what was asked could be answered
+        assert await it.status_of(gate) == "running"
+
+
+async def test_it_is_found_out_unasked_that_there_is_room_again(tmp_path: Path, autojump_clock: Clock) -> None:
+    async with system(tmp_path / "db") as it:
+        it.store.full_for = {life.queue, cores.prove}
+        await fails(507, it.gearbox.queue("a::b"))
+        await trio.sleep(60)
+        it.store.full_for = ()
+        await trio.sleep(2.5)
+        assert not it.core.is_failing
+
+
+async def test_what_there_is_room_for_is_stored(tmp_path: Path, autojump_clock: Clock) -> None:
+    async with system(tmp_path / "db") as it:
+        gate = trio.Event()
+        await it.work("a::slow", lambda request: gate)
+        id = await it.gearbox.queue("a::slow")
+        await trio.sleep(1)
+        it.store.full_for = {life.queue, cores.prove}
+        await fails(507, it.gearbox.queue("a::slow"))
+        await trio.sleep(60)
+        gate.set()
+        with trio.fail_after(2.5):
+            assert await it.gearbox.watch(id) == "later"
+        assert it.core.is_failing
+
+
+async def test_many_who_ask_do_not_keep_what_waits_from_being_tried(tmp_path: Path, autojump_clock: Clock) -> None:
+    async with system(tmp_path / "db") as it:
+        gate = trio.Event()
+        await it.work("a::slow", lambda request: gate)
+        id = await it.gearbox.queue("a::slow")
+        await trio.sleep(1)
+        it.store.error = StoreError("the server is gone")
+
+        async def ask_on() -> None:
+            while True:
+                await fails(503, it.gearbox.status([id]))
+                await trio.sleep(0.02)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(ask_on)
+            gate.set()
+            await trio.sleep(20)
+            nursery.cancel_scope.cancel()
+        it.store.error = None
+        with trio.fail_after(2.5):
+            assert await it.gearbox.watch(id) == "later"
+        await trio.sleep(0.1)
+        assert not it.core.is_failing
