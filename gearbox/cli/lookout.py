@@ -1,7 +1,8 @@
-"""Why no answer comes: no Gearman server, or nobody there who could give one.
+"""Why no answer comes: no Gearman server, nobody there who could give one, or somebody who takes long.
 
 Gearman itself holds a call until somebody takes it, silently and without limit. So while a call is on its way, a
-lookout asks the servers once a second how many workers the function has, and speaks up when there are none.
+lookout asks the servers once a second how many workers the function has, and speaks up when there are none, or when no
+server says.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ log = logging.getLogger("gearbox.client")
 INTERVAL = 1.0  # seconds between questions
 HINT_AFTER = 2.0  # seconds without a worker until a hint is given
 ANSWER_TIMEOUT = 5.0  # seconds for a server to answer one
+SILENCE_PATIENCE = 30.0  # seconds without a word from any server, which may be starting again
+SLOW_AFTER = 10.0  # seconds until it is told that a worker takes long
 
 
 class NobodyThere(Exception):
@@ -65,36 +68,54 @@ async def count_workers(servers: Sequence[str], function: str) -> int | None:
 
 @asynccontextmanager
 async def looking_out(
-    servers: Sequence[str], function: str, hint: str, tell: Callable[[str], object], *, patience: float = inf
+    servers: Sequence[str],
+    function: str,
+    hint: str,
+    tell: Callable[[str], object],
+    *,
+    patience: float = inf,
+    slow: str = "",
 ) -> AsyncIterator[None]:
     """Look out during the block. Raises NobodyThere, with `hint`, after `patience` seconds without a worker.
 
-    `tell` gets the hint once, earlier. The time starts again whenever there is a worker.
+    The time starts again whenever there is a worker. `tell` gets the hint once, earlier; and `slow`, if there are
+    workers and the block lasts all the same.
     """
-    missing = False
+    missing = ""
+    silence = f"=== Gearman at {', '.join(servers)} does not answer"
+    told: set[str] = set()
+
+    def tell_once(text: str) -> None:
+        if text and text not in told:
+            told.add(text)
+            tell(text)
 
     async def look() -> None:
         nonlocal missing
-        since = trio.current_time()
-        has_hinted = False
+        began = since = trio.current_time()
         while True:
             await trio.sleep(INTERVAL)
             count = await count_workers(servers, function)
             log.debug("still waiting function=%s workers=%s", function, count)
-            if count != 0:
-                since = trio.current_time()
-            absent = trio.current_time() - since
-            if absent >= patience:
-                missing = True
+            now = trio.current_time()
+            if count:
+                since = now
+                if now - began >= SLOW_AFTER:
+                    tell_once(slow)
+                continue
+            text = silence if count is None else hint
+            if now - since >= HINT_AFTER:
+                tell_once(text)
+            if now - since >= (max(patience, SILENCE_PATIENCE) if count is None else patience):
+                missing = text
+                if count is None:
+                    tell_once("=== Giving up; whether the call was carried out is unknown")
                 nursery.cancel_scope.cancel()
                 return
-            if absent >= HINT_AFTER and not has_hinted:
-                has_hinted = True
-                tell(hint)
 
     async with open_nursery() as nursery:
         nursery.start_soon(look)
         yield
         nursery.cancel_scope.cancel()
     if missing:
-        raise NobodyThere(hint)
+        raise NobodyThere(missing)

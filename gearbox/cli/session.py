@@ -362,7 +362,15 @@ class Session:
             f"=== Gearman at {', '.join(self._servers)} has no worker for {NAMESPACE}{method}: "
             "is g-core running and connected to it?"
         )
-        return looking_out(self._servers, f"{NAMESPACE}{method}", hint, self._terminal.tell, patience=patience)
+        slow = "=== No answer from g-core yet; it or its database may hang (--timeout SECONDS gives up)"
+        return looking_out(
+            self._servers,
+            f"{NAMESPACE}{method}",
+            hint,
+            self._terminal.tell,
+            patience=patience,
+            slow="" if method == "watch" else slow,
+        )
 
 
 def _read_jobs(path: str) -> list[Any]:

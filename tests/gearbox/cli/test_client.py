@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +208,38 @@ async def test_a_gearman_without_a_core_is_told_and_given_up(
                 f"=== Gearman at {gearman.address} has no worker for gearbox\\core::{method}: "
                 "is g-core running and connected to it?\n",
             )
+
+
+async def test_a_gearman_that_hangs_is_told_and_given_up(
+    open_gearman: Any, g_client: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookout, "INTERVAL", 0.05)
+    monkeypatch.setattr(lookout, "HINT_AFTER", 0.1)
+    monkeypatch.setattr(lookout, "ANSWER_TIMEOUT", 0.1)
+    monkeypatch.setattr(lookout, "SILENCE_PATIENCE", 0.5)
+
+    async def say_nothing(stream: trio.SocketStream) -> None:
+        await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(partial(trio.serve_tcp, say_nothing, 0, host="127.0.0.1"))
+        address = f"127.0.0.1:{listener.socket.getsockname()[1]}"
+        said = f"=== Gearman at {address} does not answer\n=== Giving up; whether the call was carried out is unknown\n"
+        assert await g_client(address, "status") == (69, "", said)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_core_that_takes_long_is_told(
+    open_gearman: Any, g_client: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookout, "INTERVAL", 0.05)
+    monkeypatch.setattr(lookout, "SLOW_AFTER", 0.1)
+    told = "=== No answer from g-core yet; it or its database may hang (--timeout SECONDS gives up)\n"
+    answers = {"status": lambda params: trio.Event(), "watch": lambda params: trio.Event()}
+    async with open_gearman(answers) as gearman:
+        for argv, words in ((["status"], told), (["watch", "-q", "1"], "")):  # a job may take as long as it wants
+            code, _, said = await g_client(gearman.address, *argv, "--timeout", "0.5")
+            assert (code, said.partition("g-client:")[0]) == (75, words)
 
 
 async def test_raw_on_an_unknown_method_says_that_it_waits_and_for_what(
