@@ -19,6 +19,7 @@ from pathlib import Path
 
 from abraxas_py.broker.effects import Amend, Persist, Record, Remove, Store
 from abraxas_py.errors import JournalBroken, JournalError, JournalRefused
+from abraxas_py.inode import GONE, Inode
 from abraxas_py.journal import ROW_BITS
 from abraxas_py.journal.gearmand import Left
 
@@ -88,7 +89,9 @@ class SqliteJournal:
             self._connection = sqlite3.connect(
                 self._path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=64
             )
-            return self._prepare(self._connection)
+            first = self._prepare(self._connection)
+            self._file = Inode(self._path)
+            return first
         except sqlite3.Error as error:
             self.close()
             raise JournalError(_unusable(self._path, error)) from error
@@ -134,6 +137,8 @@ class SqliteJournal:
             gone = [change.row for change in changes if isinstance(change, Remove)]
             if gone:
                 connection.execute(REMOVE, (json.dumps(gone),))
+            if not self._file.is_in_place():
+                raise JournalBroken(f"the journal {self._path} {GONE}")
             connection.execute("COMMIT")
         except sqlite3.Error as error:
             # After some errors (a full disk) SQLite has rolled back by itself: asking again would be another error.

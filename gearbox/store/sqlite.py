@@ -5,7 +5,8 @@ database whose write-ahead log is reset by two connections, and one writer is wh
 synced at every commit (synchronous = FULL), so what `run_batch` returned survives a power cut.
 
 A disk that fails to sync ends the store (`StoreBroken`): the kernel forgets what it could not write, so that the next
-sync would say that all is well. The next start finds out from the log what is there.
+sync would say that all is well. The next start finds out from the log what is there. So does a file that was removed or
+replaced, for what is written to it then is gone with the process.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from math import inf
 from pathlib import Path
 from typing import IO, Any
 
+from abraxas_py.inode import GONE, Inode
 from gearbox.errors import GearboxError, StoreBroken, StoreBusy, StoreError, StoreFull
 from gearbox.job import ACTIVE, Control, Job
 from gearbox.store import Batch, Moment, Step
@@ -81,6 +83,7 @@ class SqliteStore:
             (secrets.token_hex(4),),
         )
         self._load()
+        self._file = Inode(self.path)
         self._last_look = self._look()  # as of the last batch that was stored
 
     def _load(self) -> None:
@@ -135,6 +138,9 @@ class SqliteStore:
             tx.flush()
             actions = tx.follow()
             next_at = tx.next_at()
+            if not self._file.is_in_place():
+                self.is_broken = True
+                raise StoreBroken(f"the database {self.path} {GONE}")
             connection.execute("COMMIT")
             self._last_look = look
             self._remember(tx.changes.jobs)

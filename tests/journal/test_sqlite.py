@@ -76,3 +76,12 @@ def test_a_disk_that_fails_leaves_open_what_is_kept(journal: SqliteJournal) -> N
     with pytest.raises(JournalBroken):
         journal.commit([Store(2, record(row))])  # a row that is there already stands for what must not be
     journal.close()
+
+
+def test_nothing_is_kept_in_a_file_that_was_removed(journal: SqliteJournal, tmp_path: Path) -> None:
+    row = journal.open()
+    journal.commit([Store(1, record(row))])
+    (tmp_path / "queue").unlink()
+    with pytest.raises(JournalBroken, match="was removed or replaced while it was in use"):
+        journal.commit([Store(2, record(row + 1))])
+    journal.close()

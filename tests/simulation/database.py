@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
+from abraxas_py.inode import Inode
 from gearbox.errors import StoreError, StoreUncertain
 from gearbox.store import Batch, Moment, Step
 from gearbox.store.sqlite import SqliteStore
@@ -159,6 +160,7 @@ class Store(SqliteStore):
         self._are_controls_stale = False
         self.is_broken = False
         self._connection: Any = connection
+        self._file = Inode(":memory:")
         self._clock = node.wall
         self._steady = trio.current_time
         self.refresh()

@@ -20,6 +20,7 @@ for name, module in sorted(sys.modules.items()):
 """
 WORLD = {"time", "random", "uuid", "secrets", "os", "socket", "threading", "subprocess", "selectors"}
 ALLOWED = {
+    "abraxas_py.inode": {"os"},
     "abraxas_py.journal.gearmand": {"os"},
     "abraxas_py.lifelines": {"random"},  # the jitter of pauses
     "abraxas_py.link": {"socket"},
