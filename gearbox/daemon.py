@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
@@ -19,10 +19,12 @@ from abraxas_py.nursery import open_nursery
 from abraxas_py.transport import Dialer
 from gearbox import client, cores, methods
 from gearbox.core import Core
+from gearbox.errors import StoreAway, StoreBusy, StoreFull
 from gearbox.gearman import Link
 from gearbox.settings import Settings
 from gearbox.steps.pruning import Retention
 from gearbox.store import Store
+from gearbox.store.address import MysqlAddress
 from gearbox.store.apart import open_apart
 
 __all__ = ["Census", "Running", "census_of", "link_of", "serve"]
@@ -30,11 +32,13 @@ __all__ = ["Census", "Running", "census_of", "link_of", "serve"]
 if TYPE_CHECKING:
     from gearbox.web.server import Dashboard
 
-log = structlog.get_logger("gearbox:http")
+log = structlog.get_logger("gearbox:core")
 
 Census = Callable[[], Mapping[str, int]]  # how many workers offer each function
 
 FAREWELL = 5.0  # s to store what has come in before the end
+STORE_PAUSE = 2.0  # s between tries to reach the database at the start
+PATIENCE = 2.0  # s at the start until it is told that Gearman cannot be reached
 
 
 @attrs.define
@@ -43,16 +47,18 @@ class Running:
 
     servers: tuple[str, ...]
     core: Core  # another one after this one was declared dead
-    stop: trio.Event  # set it for a graceful end
     dashboard: str = ""  # the address to visit; "" where there is none
 
 
-async def serve(settings: Settings, *, task_status: trio.TaskStatus[Running] = trio.TASK_STATUS_IGNORED) -> None:
-    """Serve until `Running.stop` is set or cancelled; started once a client can queue a job.
+async def serve(settings: Settings, stop: trio.Event, on_start: Callable[[Running], object]) -> None:
+    """Serve until `stop` is set, which ends it in peace; `on_start` is called once a client can queue a job.
 
-    Raises `StoreError` or `ListenError`, with what to do, before anything is served.
+    Servers that are not there yet, of the database or of Gearman, are waited for, and so is room on the disk. Raises
+    `StoreError` or `ListenError`, with what to do, before anything is served.
     """
-    store = await trio.to_thread.run_sync(open_apart, settings.place)
+    store = await _open(settings.place, stop)
+    if store is None:
+        return
     try:
         async with open_nursery() as nursery:
             servers: dict[str | None, str | Endpoint | Dialer] = {address: address for address in settings.servers}
@@ -64,21 +70,39 @@ async def serve(settings: Settings, *, task_status: trio.TaskStatus[Running] = t
                 addresses = tuple(await nursery.start(server.serve, settings.listen))
                 servers = {None: server.dial}
                 census = partial(census_of, server)
-            running = Running(addresses, _new_core(store, settings), trio.Event())
+            running = Running(addresses, _new_core(store, settings))
             dashboard = _dashboard(running, settings)
 
-            @cache
-            def started() -> None:  # in the first life alone
+            @cache  # in the first life alone
+            def begun() -> None:
                 if dashboard is not None:
                     nursery.start_soon(dashboard.run)
-                task_status.started(running)
 
-            while not running.stop.is_set():
-                await _live(running, store, servers, census, started)
+            @cache
+            def started() -> None:
+                on_start(running)
+
+            while not stop.is_set():
+                await _live(running, store, servers, census, stop, begun, started)
                 running.core = _new_core(store, settings)
             nursery.cancel_scope.cancel()
     finally:
         store.close()
+
+
+async def _open(place: str | MysqlAddress, stop: trio.Event) -> Store | None:
+    """The store, as soon as it can be had; None if nobody wants it any more."""
+    is_told = False
+    while not stop.is_set():
+        try:
+            return await trio.to_thread.run_sync(open_apart, place)
+        except (StoreAway, StoreBusy, StoreFull) as error:
+            if not is_told:
+                log.warning("waiting for the database", error=str(error))
+            is_told = True
+            with trio.move_on_after(STORE_PAUSE):
+                await stop.wait()
+    return None
 
 
 def _journal(settings: Settings) -> Journal | None:
@@ -128,31 +152,47 @@ async def _live(
     store: Store,
     servers: Mapping[str | None, str | Endpoint | Dialer],
     census: Census | None,
+    stop: trio.Event,
+    begun: Callable[[], None],
     started: Callable[[], None],
 ) -> None:
-    """One life of a core: until it is told to stop, or the other cores have declared it dead."""
+    """One life of a core: until it is told to stop, or the other cores have declared it dead.
+
+    `begun` is called when it can be asked, `started` when it can be reached by Gearman.
+    """
     core = running.core
     link = link_of(core, store, servers, census)
     async with open_nursery() as nursery:
-
-        async def end_with_fence() -> None:
-            await core.fenced.wait()
-            nursery.cancel_scope.cancel()
-
-        nursery.start_soon(end_with_fence)
+        nursery.start_soon(_end_with, core.fenced, nursery.cancel_scope)
         await nursery.start(core.run, link)
         if store.is_shared:
             nursery.start_soon(cores.keep, core)
-        await nursery.start(link.run)
         nursery.start_soon(core.vitals.watch_loop)
-        started()
+        begun()
         try:
-            await running.stop.wait()
+            async with open_nursery() as waiting:
+                waiting.start_soon(_tell_of_gearman, running.servers)
+                waiting.start_soon(_end_with, stop, waiting.cancel_scope)
+                await nursery.start(link.run)
+                waiting.cancel_scope.cancel()
+            if not stop.is_set():
+                started()
+            await stop.wait()
         finally:
             if not core.fenced.is_set():
                 with trio.CancelScope(shield=True), trio.move_on_after(FAREWELL):
                     await core.drain()
         nursery.cancel_scope.cancel()
+
+
+async def _end_with(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
+
+
+async def _tell_of_gearman(servers: Sequence[str]) -> None:
+    await trio.sleep(PATIENCE)
+    log.warning("waiting for Gearman: start it there, or set GEARMAN_SERVER", servers=", ".join(servers))
 
 
 def _dashboard(running: Running, settings: Settings) -> Dashboard | None:

@@ -15,6 +15,7 @@ __all__ = [
     "ConfigError",
     "GearboxError",
     "RpcError",
+    "StoreAway",
     "StoreBroken",
     "StoreBusy",
     "StoreError",
@@ -89,6 +90,10 @@ class StoreError(GearboxError):
 
 class StoreBusy(StoreError):
     """The same transaction may succeed when it is tried again."""
+
+
+class StoreAway(StoreError):
+    """The database cannot be reached now."""
 
 
 class StoreFull(StoreError):

@@ -289,6 +289,7 @@ GEARBOX = {
             "client",
             "core",
             "cores",
+            "errors",
             "gearman",
             "methods",
             "settings",

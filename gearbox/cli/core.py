@@ -73,9 +73,11 @@ It takes no other options and is controlled by its environment:
 TERM and INT end it gracefully: what has come in is stored, and jobs that run
 are taken over by the next start. HUP changes nothing: it logs to standard error.
 
-Exit codes: 0 ended as told, 1 bad command line, 69 address in use or Gearman
-out of reach, 74 the disk of the database failed: start it again, what it
-acknowledged is there; 78 settings or database cannot be used.
+It waits for servers that are not there yet, and says so.
+
+Exit codes: 0 ended as told, 1 bad command line, 69 address in use (or Gearman
+out of reach, with --check), 74 the disk of the database failed: start it again,
+what it acknowledged is there; 78 settings or database cannot be used.
 """
 
 log = structlog.get_logger("gearbox:core")
@@ -122,18 +124,22 @@ def run() -> NoReturn:
 async def _serve(settings: Settings, is_demo: bool) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async with open_nursery() as nursery:
-            running: Running = await nursery.start(daemon.serve, settings)
-            where = ", ".join(running.servers)
-            print(f"=== Gearbox serves {where}, jobs are in {settings.database}", file=sys.stderr, flush=True)
-            if running.dashboard:
-                print(f"=== Look at it: {running.dashboard}", file=sys.stderr, flush=True)
+            stop = trio.Event()
             async with open_nursery() as guests:
-                if is_demo:
-                    guests.start_soon(demonstrate, running.servers[0])
-                number = await _ending(signals)
+
+                def announce(running: Running) -> None:
+                    where = ", ".join(running.servers)
+                    print(f"=== Gearbox serves {where}, jobs are in {settings.database}", file=sys.stderr, flush=True)
+                    if running.dashboard:
+                        print(f"=== Look at it: {running.dashboard}", file=sys.stderr, flush=True)
+                    if is_demo:
+                        guests.start_soon(demonstrate, running.servers[0])
+
+                nursery.start_soon(daemon.serve, settings, stop, announce)
+                number = await _ending(signals)  # also while it waits for other servers
                 print(f"=== Ending ({signal.Signals(number).name})", file=sys.stderr, flush=True)
                 guests.cancel_scope.cancel()
-            running.stop.set()
+            stop.set()
 
 
 async def _ending(signals: AsyncIterator[int]) -> int:

@@ -24,6 +24,7 @@ log = logging.getLogger("gearbox.client")
 
 INTERVAL = 1.0  # seconds between questions
 HINT_AFTER = 2.0  # seconds without a worker until a hint is given
+SILENCE_HINT_AFTER = 6.0  # the same without a word from any server; where nobody is, that is told after 5 s
 ANSWER_TIMEOUT = 5.0  # seconds for a server to answer one
 SILENCE_PATIENCE = 30.0  # seconds without a word from any server, which may be starting again
 SLOW_AFTER = 10.0  # seconds until it is told that a worker takes long
@@ -104,7 +105,7 @@ async def looking_out(
                     tell_once(slow)
                 continue
             text = silence if count is None else hint
-            if now - since >= HINT_AFTER:
+            if now - since >= (SILENCE_HINT_AFTER if count is None else HINT_AFTER):
                 tell_once(text)
             if now - since >= (max(patience, SILENCE_PATIENCE) if count is None else patience):
                 missing = text

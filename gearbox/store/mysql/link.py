@@ -8,8 +8,8 @@ from typing import Any
 import pymysql
 from pymysql.constants import CLIENT, ER
 
-from abraxas_py.journal.mysql_codes import BUSY, CUT, FULL, READ_ONLY, code_of
-from gearbox.errors import StoreBusy, StoreError, StoreFull
+from abraxas_py.journal.mysql_codes import AWAY, BUSY, CUT, FULL, READ_ONLY, code_of
+from gearbox.errors import StoreAway, StoreBusy, StoreError, StoreFull
 from gearbox.store.address import MysqlAddress
 
 __all__ = ["CONTENDED", "connect", "encryption", "is_lost", "tls_context", "translated"]
@@ -32,7 +32,7 @@ CONTENDED = {ER.DUP_ENTRY, ER.ROW_IS_REFERENCED_2, ER.NO_REFERENCED_ROW_2}  # an
 
 
 def connect(address: MysqlAddress, answer_timeout: float | None = ANSWER_TIMEOUT) -> Any:
-    """A connection that is set up for us. Raises `StoreError`."""
+    """A connection that is set up for us. Raises `StoreAway`; or another `StoreError`, where waiting does not help."""
     try:
         connection = pymysql.connect(
             host=address.host,
@@ -55,8 +55,14 @@ def connect(address: MysqlAddress, answer_timeout: float | None = ANSWER_TIMEOUT
         with connection.cursor() as cursor:
             cursor.execute(ISOLATION)
     except (pymysql.Error, OSError) as error:
-        raise StoreError(f"cannot use the database {address}: {_reason(error)}") from error
+        kind = StoreAway if code_of(error) in AWAY and not _is_mistrust(error) else StoreError
+        raise kind(f"cannot use the database {address}: {_reason(error)}") from error
     return connection
+
+
+def _is_mistrust(error: BaseException) -> bool:
+    """Whether a server is there, and not the one that it has to be."""
+    return isinstance(getattr(error, "original_exception", None), ssl.SSLError)
 
 
 def tls_context(address: MysqlAddress) -> ssl.SSLContext | None:

@@ -216,6 +216,7 @@ async def test_a_gearman_that_hangs_is_told_and_given_up(
     monkeypatch.setattr(lookout, "INTERVAL", 0.05)
     monkeypatch.setattr(lookout, "HINT_AFTER", 0.1)
     monkeypatch.setattr(lookout, "ANSWER_TIMEOUT", 0.1)
+    monkeypatch.setattr(lookout, "SILENCE_HINT_AFTER", 0.2)
     monkeypatch.setattr(lookout, "SILENCE_PATIENCE", 0.5)
 
     async def say_nothing(stream: trio.SocketStream) -> None:
