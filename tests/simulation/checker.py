@@ -25,6 +25,7 @@ __all__ = ["check_end", "settle_down"]
 
 PATIENCE = 600.0  # s without faults in which everything must come to its end
 STABLE = 65.0  # s after the last fault: keepalive, and every pause between tries, are over
+TRIES = 4  # that a job has at most, each of which may take its time
 LOST = frozenset({Outcome.MISSING, Outcome.RELEASED, Outcome.WORKER_FAILED, Outcome.REFUSED})
 PROBE = 1.0  # s that a job of no length may take then (L1, L5)
 
@@ -50,7 +51,7 @@ async def settle_down(world: World, workload: Workload) -> None:
             if id in released or job.status in TERMINAL:
                 continue
             now = world.now() + world.database.skew  # as the cores have it: what a job waits for may have moved away
-            if (job.opens_at or 0.0) > now + PATIENCE - STABLE:
+            if (job.opens_at or 0.0) > now + PATIENCE - TRIES * STABLE:
                 released.add(id)
                 prober.do(workload.give_up, id)
             elif job.method == rules.NOOPWAIT:
