@@ -75,7 +75,7 @@ are taken over by the next start. HUP changes nothing: it logs to standard error
 
 It waits for servers that are not there yet, and says so.
 
-Exit codes: 0 ended as told, 1 bad command line, 69 address in use (or Gearman
+Exit codes: 0 ended as told, 1 bad command line, 69 address in use (or a server
 out of reach, with --check), 74 the disk of the database failed: start it again,
 what it acknowledged is there; 78 settings or database cannot be used.
 """

@@ -21,7 +21,7 @@ import trio
 from abraxas_py import AbraxasError, ConnectionLost, open_admin
 from abraxas_py.transport import listen, parse_endpoint
 from gearbox.cli import ExitCode
-from gearbox.errors import StoreError
+from gearbox.errors import StoreAway, StoreError
 from gearbox.rules.query import Query
 from gearbox.settings import Settings
 from gearbox.steps import views
@@ -73,7 +73,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
     try:
         store = open_store(settings.place)
     except StoreError as error:
-        yield _fail(str(error), ExitCode.CONFIG)
+        yield _fail(str(error), ExitCode.UNAVAILABLE if isinstance(error, StoreAway) else ExitCode.CONFIG)
         yield _clock(now, 0.0)
         return
     try:

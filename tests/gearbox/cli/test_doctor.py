@@ -39,6 +39,13 @@ def test_a_database_that_is_none(tmp_path: Path) -> None:
     assert (one.level, one.code) == ("fail", ExitCode.CONFIG)
 
 
+def test_a_database_server_that_is_not_there() -> None:
+    given = {"MYSQL_HOSTNAME": "127.0.0.1", "MYSQL_PORT": "1", "MYSQL_DATABASE": "jobs", "MYSQL_USER": "someone"}
+    given |= {"GEARBOX_LISTEN": "127.0.0.1:0", "GEARBOX_HTTP": "off"}
+    one = about(trio.run(examine, Settings.from_environment(given), given), "cannot use the database")
+    assert (one.level, one.code) == ("fail", ExitCode.UNAVAILABLE)
+
+
 def test_a_disk_that_is_nearly_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "ROOM_WANTED", 1 << 60)
     assert about(findings(tmp_path / "jobs.db"), "disk:").level == "warn"
