@@ -8,10 +8,10 @@ acts. While a batch commits, the next one gathers: that is the group commit, and
 Timers live in rows. The loop sleeps until the store's earliest `next_at`, so a restart loses none.
 
 When the store fails, news and ids are kept and tried again with a pause that grows; it works again when it has taken
-them, and something more that is written to find that out. Questions that come meanwhile are tried at once, in batches
-of their own: those that only read may be answered, all others get an error. When its disk is broken (`StoreBroken`) or
-its tables are of a newer program (`StoreOutdated`), nobody is answered, and the loop raises: the process has to end.
-When Gearman cannot be reached, ready jobs wait in their rows.
+them, and something more that is written to find that out. Questions that come meanwhile are tried within a tenth of a
+second, in batches of their own: those that only read may be answered, all others get an error. When its disk is broken
+(`StoreBroken`) or its tables are of a newer program (`StoreOutdated`), nobody is answered, and the loop raises: the
+process has to end. When Gearman cannot be reached, ready jobs wait in their rows.
 """
 
 from __future__ import annotations
@@ -257,6 +257,7 @@ class Engine:
             except StoreError as error:
                 self._failed(error)
                 self._put_back(batch, error)
+                await trio.sleep(PAUSE_FIRST)  # many may ask, and ask again: they are tried together
                 continue
             if done.set_by:
                 log.warning("the clock was set: dates go by it, pauses and leases do not", by=round(done.set_by, 3))
