@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,13 @@ async def bounded(test: Any, arguments: dict[str, Any], timeout: float) -> None:
     """No test of ours may hang: a minute of real time, or an hour of a clock that jumps, then it fails."""
     with trio.fail_after(timeout):
         await test(**arguments)
+
+
+@pytest.fixture(autouse=True)
+def nobody_sets_the_clock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most tests make up their moments: the machine's own clock, which may be set meanwhile, must not matter there."""
+    if not {"test_clock.py", "test_doctests.py", "simulation"} & set(request.path.parts):
+        monkeypatch.setattr("gearbox.store.clock.JUMP", inf)
 
 
 @pytest.fixture(scope="session")
