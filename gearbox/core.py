@@ -142,7 +142,7 @@ class Core(Engine):
         last_since = -inf
         last_stranded = trio.current_time()
         while True:
-            is_returning = self._clock() < self._since + life.RETURN_GRACE + READY_SWEEP
+            is_returning = trio.current_time() < self._since + life.RETURN_GRACE + READY_SWEEP
             if is_returning or self._since != last_since:
                 last_since = self._since
                 await self._walk(partial(life.sweep, (Status.READY,)))

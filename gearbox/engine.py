@@ -112,7 +112,7 @@ class Engine:
         self._watchers: defaultdict[int, list[Watcher]] = defaultdict(list)
         self.vitals = Vitals()
         self._wake = trio.Event()
-        self._since = clock()
+        self._since = trio.current_time()  # when Gearman was last reached anew
         self._next_at = -inf  # of the store; unknown until the first batch
         self.is_failing = False  # the store did not take the last batch
         self._is_stopping = False
@@ -214,7 +214,7 @@ class Engine:
     def gearman_is_back(self, server: str) -> None:
         """A server was reached anew: workers will follow, and what waited for it may go on."""
         log.debug("connected", server=server)
-        self._since = self._clock()
+        self._since = trio.current_time()
         self._wake.set()
 
     # --- the loop ---
@@ -261,7 +261,6 @@ class Engine:
                 continue
             if done.set_by:
                 log.warning("the clock was set: dates go by it, pauses and leases do not", by=round(done.set_by, 3))
-                self._since += done.set_by
             self._next_at = done.next_at
             for work, result in zip(batch, done.outcomes, strict=True):
                 self._finish(work, result)
@@ -307,7 +306,9 @@ class Engine:
 
     async def _run(self, batch: Sequence[_Work]) -> Batch:
         workers = await self._gearman.workers()
-        moment = Moment(self._clock(), self.instance, self._since, workers, random.random(), self._gearman.servers)
+        now = self._clock()
+        since = now - (trio.current_time() - self._since)
+        moment = Moment(now, self.instance, since, workers, random.random(), self._gearman.servers)
         steps = [work.step for work in batch]
         if self._guard is None:
             return await self._commit(steps, moment)

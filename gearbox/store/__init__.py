@@ -62,9 +62,9 @@ class Moment:
     chance: float = 0.5  # drawn at random, from 0 to 1; each job makes its own of it
     servers: Mapping[str, Sequence[str]] = attrs.field(factory=dict)  # method -> where its workers are; see `Gearman`
 
-    def shifted(self, now: float, set_by: float) -> Moment:
-        """The same when it turns out that the clock was set."""
-        return attrs.evolve(self, now=now, since=self.since + set_by)
+    def at(self, now: float) -> Moment:
+        """The same by a clock that turns out to have been set."""
+        return attrs.evolve(self, now=now, since=now - (self.now - self.since))
 
     def server_for(self, method: str, turn: int) -> str | None:
         """Which Gearman server gets an attempt; None where there is no choice.

@@ -131,7 +131,7 @@ class SqliteStore:
             look = self._look()
             set_by = look.set_since(self._last_look)
             if set_by:
-                moment = moment.shifted(look.now, set_by)
+                moment = moment.at(look.now)
                 look = follow(self, look, self._last_look)
                 self._living.clear()
             outcomes = run_steps(steps, tx, moment, sqlite3.Error, savepoint)

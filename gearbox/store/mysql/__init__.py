@@ -133,7 +133,7 @@ class MysqlStore:
             look = self._begin(tx, session)
             set_by = look.set_since(self._last_look)
             if set_by:
-                moment = moment.shifted(look.now, set_by)
+                moment = moment.at(look.now)
                 look = follow(session, look, self._last_look)
             tx.prepare(foresee(steps))
             outcomes = run_steps(steps, tx, moment, pymysql.Error, session.plain if with_savepoints else None)
