@@ -44,9 +44,9 @@ class SqliteStore:
 
     is_shared = False
 
-    def __init__(self, path: str, clock: Callable[[], float] = time.time, steady: Callable[[], float] = steady) -> None:
+    def __init__(self, path: str) -> None:
         self.path = path
-        self._clock = clock
+        self._clock: Callable[[], float] = time.time
         self._steady = steady
         self._lock = _lock(path)
         self._controls: dict[str, Control] = {}
