@@ -114,7 +114,7 @@ class Engine:
         self._wake = trio.Event()
         self._since = trio.current_time()  # when Gearman was last reached anew
         self._next_at = -inf  # of the store; unknown until the first batch
-        self.is_failing = False  # the store did not take the last batch
+        self.is_failing = False  # the store has refused a batch, and not taken what is written for a proof since
         self._is_stopping = False
         self._is_broken = False  # the store is, and nothing more may be promised
         self._not_due_before = inf  # of trio's clock: a row that cannot be handled must not become a hot loop

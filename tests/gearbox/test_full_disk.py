@@ -8,12 +8,21 @@ from unittest.mock import patch
 
 import pytest
 import trio
-from core_stage import Clock, fails, system
+from core_stage import Clock, System, fails, system
 
 from gearbox.errors import StoreError
 from gearbox.steps import cores, life
 
 pytestmark = pytest.mark.usefixtures("store_in_the_loop")
+
+
+async def at_work(it: System) -> tuple[int, trio.Event]:
+    """A job that runs until the event is set; then its data is "later"."""
+    gate = trio.Event()
+    await it.work("a::slow", lambda request: gate)
+    id = await it.gearbox.queue("a::slow")
+    await trio.sleep(1)
+    return id, gate
 
 
 async def test_jobs_are_refused_at_once_and_questions_answered(tmp_path: Path, autojump_clock: Clock) -> None:
@@ -42,10 +51,7 @@ async def test_it_is_found_out_unasked_that_there_is_room_again(tmp_path: Path, 
 
 async def test_what_there_is_room_for_is_stored(tmp_path: Path, autojump_clock: Clock) -> None:
     async with system(tmp_path / "db") as it:
-        gate = trio.Event()
-        await it.work("a::slow", lambda request: gate)
-        id = await it.gearbox.queue("a::slow")
-        await trio.sleep(1)
+        id, gate = await at_work(it)
         it.store.full_for = {life.queue, cores.prove}
         await fails(507, it.gearbox.queue("a::slow"))
         await trio.sleep(60)
@@ -57,10 +63,7 @@ async def test_what_there_is_room_for_is_stored(tmp_path: Path, autojump_clock: 
 
 async def test_many_who_ask_do_not_keep_what_waits_from_being_tried(tmp_path: Path, autojump_clock: Clock) -> None:
     async with system(tmp_path / "db") as it:
-        gate = trio.Event()
-        await it.work("a::slow", lambda request: gate)
-        id = await it.gearbox.queue("a::slow")
-        await trio.sleep(1)
+        id, gate = await at_work(it)
         it.store.error = StoreError("the server is gone")
 
         async def ask_on() -> None:
