@@ -70,6 +70,7 @@ class Core(Engine):
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._loop)
+            nursery.start_soon(self._mind_store)
             await self.take_over()
             self._not_due_before = -inf
             self._wake.set()

@@ -180,8 +180,10 @@ async def _live(
             await stop.wait()
         finally:
             if not core.fenced.is_set():
-                with trio.CancelScope(shield=True), trio.move_on_after(FAREWELL):
+                with trio.CancelScope(shield=True), trio.move_on_after(FAREWELL) as farewell:
                     await core.drain()
+                if farewell.cancelled_caught:
+                    log.error("ending before the database took what came in last: workers will bring it again")
         nursery.cancel_scope.cancel()
 
 

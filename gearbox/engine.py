@@ -9,7 +9,8 @@ Timers live in rows. The loop sleeps until the store's earliest `next_at`, so a 
 
 When the store fails, news and ids are kept and tried again with a pause that grows; it works again when it has taken
 them, and something more that is written to find that out. Questions that come meanwhile are tried within a tenth of a
-second, in batches of their own: those that only read may be answered, all others get an error. When its disk is broken
+second, in batches of their own: those that only read may be answered, all others get an error. A store that does not
+answer counts as one that fails, whose batch may still come to something. When its disk is broken
 (`StoreBroken`) or its tables are of a newer program (`StoreOutdated`), nobody is answered, and the loop raises: the
 process has to end. When Gearman cannot be reached, ready jobs wait in their rows.
 """
@@ -52,6 +53,8 @@ log = structlog.get_logger("gearbox:core")
 BATCH_LIMIT = 512  # steps in one transaction: enough to share an fsync, short enough not to be waited for
 BUSY_TRIES = 5
 PAUSE_FIRST, PAUSE_LONGEST = 0.1, 2.0  # s between tries while the store fails
+HANG = 15.0  # s for a batch, of which the largest take some 4, until a store counts as one that hangs
+HANG_LOOK = 1.0  # s between looks for that, and for a batch once it fails
 PAUSE_FAULT = 1.0  # s without timers after a step that failed by a fault of ours
 SLEEP_LONGEST = 30.0  # s; the machine's clock may have been set meanwhile
 RESTART_GRACE = 60.0  # s in which workers may come back with results after the restart of a server or of a core
@@ -104,6 +107,7 @@ class Engine:
         self._pause = PAUSE_FIRST
         self._try_at = -inf  # of trio's clock: while the store fails, all else is tried from then on
         self._is_proving = False  # next, since what was kept could be stored
+        self._out_since = inf  # of trio's clock: when the store was given what it is at, if anything
         self._uncertain: list[_Work] = []  # a batch that was stored or not: `Store.settle` will tell
         self._late: dict[tuple[int, int], _Work] = {}  # by attempt, what nobody waits for and the data makes needless
         self._late_at = inf  # of trio's clock: its time has come from then on
@@ -323,7 +327,7 @@ class Engine:
         for tries_left in reversed(range(BUSY_TRIES)):
             began = perf_counter()
             try:
-                done: Batch = await self._hop(partial(self._store.run_batch, steps, moment))
+                done: Batch = await self._in_store(partial(self._store.run_batch, steps, moment))
                 self.vitals.committed(perf_counter() - began, len(steps))
                 return done
             except StoreBusy:
@@ -332,9 +336,28 @@ class Engine:
                 await trio.sleep(random.uniform(0.01, 0.1))
         raise AssertionError("unreachable")
 
+    async def _in_store(self, call: Callable[[], Any]) -> Any:
+        self._out_since = trio.current_time()
+        try:
+            return await self._hop(call)
+        finally:
+            self._out_since = inf
+
+    async def _mind_store(self) -> None:
+        """Refuse the questions that wait behind a batch which does not end."""
+        while True:
+            await trio.sleep(HANG_LOOK)
+            silent = trio.current_time() - self._out_since
+            if silent >= (HANG_LOOK if self.is_failing else HANG):
+                error = StoreError(f"no answer from the database for {silent:.0f} s")
+                self._begin_to_fail(error)
+                self._asked, asked = deque(), self._asked
+                self._work, work = deque(), self._work
+                self._put_back([*work, *asked], error)
+
     async def _settle(self) -> None:
         """Learn what became of the uncertain batch, and act as if that had been known at once."""
-        done: Batch | None = await self._hop(self._store.settle)
+        done: Batch | None = await self._in_store(self._store.settle)
         batch, self._uncertain = self._uncertain, []
         if done is None:
             self._work.extendleft(reversed([work for work in batch if work.is_kept]))
@@ -365,13 +388,16 @@ class Engine:
         """A batch was not stored."""
         self._at_work.clear()  # what was stored unheard is told to nobody who asks from now on
         self._is_proving = False
+        self._begin_to_fail(error)
+        if not self._is_resting:
+            self._try_at = trio.current_time() + self._pause * random.uniform(0.8, 1.2)
+            self._pause = min(self._pause * 2, PAUSE_LONGEST)
+
+    def _begin_to_fail(self, error: StoreError) -> None:
         if not self.is_failing:
             log.error("the database fails; jobs go on when it works again", error=str(error))
             self.is_failing = True
             self._pause = PAUSE_FIRST
-        if not self._is_resting:
-            self._try_at = trio.current_time() + self._pause * random.uniform(0.8, 1.2)
-            self._pause = min(self._pause * 2, PAUSE_LONGEST)
 
     def _proved(self, error: RpcError | None) -> None:
         """What `cores.prove` came to: whether the store takes what is written again."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from importlib import resources
 
 import structlog
+import trio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -21,7 +22,7 @@ from gearbox.errors import RpcError
 from gearbox.web import api, metrics
 from gearbox.web.access import Access, Http, Identity, Role
 from gearbox.web.actions import ACTIONS, BodyRefused, login_page
-from gearbox.web.desk import Desk, desk_of
+from gearbox.web.desk import PROBE_PATIENCE, Desk, desk_of
 from gearbox.web.guard import Guard
 from gearbox.web.live import Live, listen
 from gearbox.web.pages import PAGES, overview_fragment
@@ -83,10 +84,14 @@ async def healthz(request: Request) -> Response:
 
 async def readyz(request: Request) -> Response:
     """Jobs can be queued and handed on: the database takes transactions, and Gearman can be asked."""
+    view = None
     try:
-        view = await desk_of(request).call("overview")
+        with trio.move_on_after(PROBE_PATIENCE):
+            view = await desk_of(request).call("overview")
     except RpcError as error:
         return PlainTextResponse(f"the database: {error.message}\n", 503)
+    if view is None:
+        return PlainTextResponse(f"the database: no answer within {PROBE_PATIENCE:.0f} s\n", 503)
     if not view["is_gearman_there"]:
         return PlainTextResponse("Gearman cannot be reached\n", 503)
     return PlainTextResponse("ready\n")

@@ -22,10 +22,11 @@ from gearbox.web import words
 from gearbox.web.access import Access, Http, Identity, Role
 from gearbox.web.series import Series
 
-__all__ = ["Desk", "desk_of", "identity_of"]
+__all__ = ["PROBE_PATIENCE", "Desk", "desk_of", "identity_of"]
 
 HIDDEN = Markup('<input type="hidden" name="form_token" value="{}"><input type="hidden" name="next" value="{}">')
 ANSWER_TIMEOUT = 30.0  # s
+PROBE_PATIENCE = 4.0  # s for the database, where a program asks how things are; Prometheus waits for 10 in all
 THEMES = ("auto", "light", "dark")
 
 

@@ -17,13 +17,12 @@ from starlette.responses import Response
 
 import abraxas_py
 from gearbox.errors import RpcError
-from gearbox.web.desk import desk_of
+from gearbox.web.desk import PROBE_PATIENCE, desk_of
 
 __all__ = ["families", "show"]
 
 LOWEST, HIGHEST = 80, 280  # buckets of the histograms: 1 ms to 10 hours, by factors of four
 STEP = 16
-STORE_PATIENCE = 4.0  # s; Prometheus waits for 10 in all
 MICROSECOND = 1e-6
 PER_FACTOR = 8  # buckets to the factor of two
 
@@ -32,7 +31,7 @@ async def show(request: Request) -> Response:
     """The text that Prometheus reads."""
     desk = desk_of(request)
     stored = None
-    with trio.move_on_after(STORE_PATIENCE), suppress(RpcError):  # an outage is what alarms have to tell of
+    with trio.move_on_after(PROBE_PATIENCE), suppress(RpcError):  # an outage is what alarms have to tell of
         stored = await desk.call("overview"), await desk.call("durations")
     found = families(stored, await desk.call("gearman"), await desk.call("system"))
     registry = CollectorRegistry()

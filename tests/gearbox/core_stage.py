@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Container
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Container, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +158,21 @@ async def system(path: Path, retention: Retention | None = None) -> AsyncIterato
             nursery.cancel_scope.cancel()
     finally:
         store.close()
+
+
+@contextmanager
+def hanging(it: System) -> Iterator[None]:
+    """Nothing that the store is given ends within the block."""
+    answers, usual = trio.Event(), it.core._hop
+
+    async def hop(call: Callable[[], Any]) -> Any:
+        await answers.wait()
+        return await usual(call)
+
+    it.core._hop = hop
+    yield
+    it.core._hop = usual
+    answers.set()
 
 
 Clock = trio.testing.MockClock

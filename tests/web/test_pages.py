@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import trio
-from core_stage import START, Clock, System
+from core_stage import START, Clock, System, hanging
 from web_stage import site
 
 from gearbox.errors import StoreError
@@ -146,6 +146,9 @@ async def test_health_tells_what_is_wrong(tmp_path: Path, autojump_clock: Clock)
         assert (answer.status, answer.text) == (503, "the database: the disk is gone\n")
         it.system.store.error = None
         await trio.sleep(10)
+        with hanging(it.system), trio.fail_after(5):
+            answer = await it.get("/readyz")
+        assert (answer.status, answer.text) == (503, "the database: no answer within 4 s\n")
         assert (await it.get("/readyz")).status == 200
         it.lose_gearman()
         answer = await it.get("/readyz")  # although no job was ever queued
