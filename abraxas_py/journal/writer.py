@@ -2,6 +2,7 @@
 
 One hop into a thread for a batch, never for a change. What could not be written is told apart: submissions are refused
 at once, for their clients know what to do; what has happened (a job's end) is tried again until it can be written.
+Where the disk hangs, the submissions that wait behind the batch are refused as well.
 
 A shared journal is watched all the time; what it takes over from a dead server comes in pieces between the batches. If
 this server is the one that was declared dead, the broker forsakes what it kept, and the journal is opened anew.
@@ -30,6 +31,10 @@ log = logging.getLogger("abraxas.journal")
 
 # Seconds between two attempts to write what has happened, while it cannot be written.
 RETRY_DELAY = 0.1
+# Seconds for a batch, after which the journal counts as one that hangs; and between looks for that, or for one once it
+# fails.
+HANG = 15.0
+HANG_LOOK = 1.0
 # Seconds that the end of the server waits for what is still to be written.
 FAREWELL = 5.0
 
@@ -62,6 +67,7 @@ class Writer:
         self._ring: Callable[[], None] = lambda: None
         self._wake = trio.Event()
         self._is_idle = trio.Event()
+        self._busy_since = inf  # of trio's clock: since when it is at a batch, if it is
         self._is_refusing = False
         self._is_broken = False
 
@@ -92,6 +98,7 @@ class Writer:
             await self._restore(broker, clock)
             async with open_nursery() as nursery:
                 nursery.start_soon(self._run)
+                nursery.start_soon(self._mind_disk)
                 if self._journal.is_shared:
                     nursery.start_soon(self._keep_watch)
                 yield
@@ -130,10 +137,7 @@ class Writer:
             report = Report(asked=self._wanted)
             self._batch, self._changes, self._wanted = [*self._owed, *self._changes], [], []
             try:
-                await trio.to_thread.run_sync(self._perform, report)
-                while self._batch:  # nobody knows what became of it
-                    await trio.sleep(RETRY_DELAY)
-                    await trio.to_thread.run_sync(self._write, report)
+                await self._in_thread(report)
             except JournalBroken:
                 self._is_broken = True
                 raise
@@ -149,6 +153,36 @@ class Writer:
             if self._owed or self._pieces:
                 self._wake.set()
             self._is_idle.set()
+
+    async def _in_thread(self, report: Report) -> None:
+        self._busy_since = trio.current_time()
+        try:
+            await trio.to_thread.run_sync(self._perform, report)
+            while self._batch:  # nobody knows what became of it
+                await trio.sleep(RETRY_DELAY)
+                await trio.to_thread.run_sync(self._write, report)
+        finally:
+            self._busy_since = inf
+
+    async def _mind_disk(self) -> None:
+        """Refuse the jobs that wait behind a batch which does not end."""
+        while True:
+            await trio.sleep(HANG_LOOK)
+            silent = trio.current_time() - self._busy_since
+            if silent >= (HANG_LOOK if self._is_refusing else HANG):
+                reason = f"The queue's disk or database has not answered for {silent:.0f} s"
+                self._begin_to_refuse(reason)
+                self._learn(self._refuse_waiting(reason))
+
+    def _refuse_waiting(self, reason: str) -> Report:
+        refused = [change.number for change in self._changes if isinstance(change, Store)]
+        self._changes = [change for change in self._changes if not isinstance(change, Store)]
+        return Report(refused={reason: refused} if refused else {})
+
+    def _begin_to_refuse(self, reason: object) -> None:
+        if not self._is_refusing:
+            self._is_refusing = True
+            log.error("background jobs are refused error=%s", reason)
 
     def _perform(self, report: Report) -> None:
         """What is to be done, in the thread. Raises JournalBroken or JournalFenced."""
@@ -194,9 +228,7 @@ class Writer:
 
     def _refuse(self, report: Report, error: JournalRefused) -> None:
         """Nothing of the batch was written: what has happened may fit all the same, since it frees room."""
-        if not self._is_refusing:
-            self._is_refusing = True
-            log.error("background jobs are refused error=%s", error)
+        self._begin_to_refuse(error)
         refused = [change.number for change in self._batch if isinstance(change, Store)]
         self._owed = [change for change in self._batch if not isinstance(change, Store)]
         self._batch = []

@@ -1,0 +1,86 @@
+"""A disk that hangs: who wants a job kept is refused, and everything else goes on."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+import trio
+
+from abraxas_py import Assigned, Server, ServerError, Worker, open_client
+from abraxas_py.broker import Persist
+from abraxas_py.client import Client
+from abraxas_py.journal import writer
+from abraxas_py.journal.sqlite import SqliteJournal
+
+HANG, HANG_LOOK = 0.4, 0.05  # for a test that has no time
+
+
+class Hanging(SqliteJournal):
+    """On a disk that can be held."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.answers = threading.Event()
+        self.answers.set()
+
+    def commit(self, changes: Sequence[Persist]) -> None:
+        self.answers.wait(60)
+        super().commit(changes)
+
+
+@pytest.fixture
+def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hanging]:
+    monkeypatch.setattr(writer, "HANG", HANG)
+    monkeypatch.setattr(writer, "HANG_LOOK", HANG_LOOK)
+    journal = Hanging(tmp_path / "queue")
+    yield journal
+    journal.answers.set()
+
+
+async def refused(client: Client) -> str:
+    with pytest.raises(ServerError) as caught:
+        await client.submit_bg("f", b"refused")
+    assert caught.value.code == "QUEUE_ERROR"
+    return caught.value.text
+
+
+async def test_jobs_that_wait_behind_it_are_refused(journal: Hanging) -> None:
+    server = Server(journal=journal)
+    done: list[bytes] = []
+    are_done = trio.Event()
+
+    async def echo(job: Assigned) -> bytes:
+        done.append(job.data)
+        if len(done) == 4:
+            are_done.set()
+        return job.data
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.serve)
+        async with open_client(server.dial) as first, open_client(server.dial) as other:
+            await other.submit_bg("f", b"before")
+            journal.answers.clear()
+            nursery.start_soon(first.submit_bg, "f", b"given to it")
+            await trio.sleep(HANG_LOOK)
+            began = trio.current_time()
+            assert "has not answered" in await refused(other)
+            assert trio.current_time() - began > HANG / 2
+            for _ in range(10):
+                await refused(other)
+            assert trio.current_time() - began < HANG + 10
+
+            worker = Worker(server.dial)
+            worker.add("now", echo)
+            await nursery.start(worker.run)
+            assert await other.submit("now", b"foreground") == b"foreground"
+            assert not journal.answers.is_set()
+
+            journal.answers.set()
+            await other.submit_bg("f", b"afterwards")
+            worker.add("f", echo)
+            await are_done.wait()
+        nursery.cancel_scope.cancel()
+    assert done == [b"foreground", b"before", b"given to it", b"afterwards"]
