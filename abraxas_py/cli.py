@@ -16,7 +16,7 @@ import trio
 from docopt import DocoptExit, docopt
 
 import abraxas_py
-from abraxas_py import process
+from abraxas_py import process, stdio
 from abraxas_py.access import Rule, parse_rule
 from abraxas_py.broker import Options
 from abraxas_py.errors import AbraxasError, InvalidEndpoint, JournalBroken, JournalError, LocalProtocolError
@@ -343,6 +343,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         endpoints(flags)
         if flags["--daemon"]:
             process.daemonise()
+        stdio.never_block()
         level = LEVELS[str(flags["--verbose"]).upper()]
         handler = process.log_to(str(flags["--log-file"]), level, has_syslog=bool(flags["--syslog"]))
         for name in MEANINGLESS:
@@ -357,7 +358,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"abraxas: {error}", file=sys.stderr)
         return 2
     except JournalBroken as error:
-        print(f"abraxas: {error}", file=sys.stderr, flush=True)
+        print(f"abraxas: {error}", file=sys.stderr)
+        stdio.settle()
         os._exit(74)  # an orderly end would close the file, and that would sync it
     except JournalError as error:
         print(f"abraxas: {error}", file=sys.stderr)

@@ -84,6 +84,7 @@ ABRAXAS = {
     "engagement": ("", {"assigned", "lifeline", "protocol"}),
     "handler": ("", {"assigned", "errors"}),
     "process": ("", {"errors", "server", "trio"}),
+    "stdio": ("", set()),
     "cli": (
         "",
         {
@@ -96,6 +97,7 @@ ABRAXAS = {
             "policies",
             "process",
             "server",
+            "stdio",
             "transport",
             "docopt",
             "trio",

@@ -11,7 +11,7 @@ from typing import NoReturn
 import structlog
 import trio
 
-from abraxas_py import AbraxasError
+from abraxas_py import AbraxasError, stdio
 from abraxas_py.errors import JournalBroken, JournalError
 from abraxas_py.nursery import open_nursery
 from gearbox import daemon
@@ -99,13 +99,15 @@ def main(argv: Sequence[str]) -> int:
             print(message, file=sys.stderr)
         return ExitCode.CONFIG
     except StoreBroken as error:
-        print(error, file=sys.stderr, flush=True)
+        print(error, file=sys.stderr)
+        stdio.settle()
         os._exit(ExitCode.IO_ERROR)  # an orderly end would close the database, and that would sync it
     except StoreError as error:
         print(error, file=sys.stderr)
         return ExitCode.CONFIG
     except JournalBroken as error:
-        print(error, file=sys.stderr, flush=True)
+        print(error, file=sys.stderr)
+        stdio.settle()
         os._exit(ExitCode.IO_ERROR)
     except JournalError as error:
         print(error, file=sys.stderr)
@@ -118,6 +120,7 @@ def main(argv: Sequence[str]) -> int:
 
 def run() -> NoReturn:
     """The console script."""
+    stdio.never_block()
     run_tool(main)
 
 

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import trio
 
+from abraxas_py import stdio
 from gearbox.cli import ExitCode, gearman_servers, read_command_line, run_tool
 from gearbox.cli.console import Console
 from gearbox.cli.crew import work
@@ -103,4 +104,5 @@ def main(argv: Sequence[str]) -> int:
 
 def run() -> NoReturn:
     """The console script."""
+    stdio.never_block()
     run_tool(main)

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 import trio
 
+from abraxas_py import stdio
 from gearbox.cli import ExitCode, choose, gearman_servers, read_command_line, run_tool, usage_error
 from gearbox.cli.arguments import method_name
 from gearbox.cli.console import Console
@@ -174,4 +175,5 @@ def main(argv: Sequence[str]) -> int:
 
 def run() -> NoReturn:
     """The console script."""
+    stdio.never_block()
     run_tool(main)
