@@ -88,12 +88,13 @@ runs. With `-q mysql` and its flags they go into a table, also while servers use
 
 Security:
   --ssl                         TLS on every address that is not a unix socket. It cannot be had in part: what is
-                                missing or unusable stops the start.
+                                missing or unusable stops the start. Files that are renewed while it runs, and that its
+                                user can read, are used from the next connection on.
   --ssl-certificate=FILE        The server's certificate (PEM).
   --ssl-key=FILE                Its key.
   --ssl-ca-file=FILE            Whose certificates clients must show.
-  --ssl-crl=FILE                The authority's list of those that it has revoked (PEM), read at the start. Once it has
-                                run out, no certificate is taken.
+  --ssl-crl=FILE                The authority's list of those that it has revoked (PEM). Once it has run out, no
+                                certificate is taken.
   --ssl-allow=RULE              NAME=submit,work,administrate: what the holders of certificates of that name may do;
                                 NAME may hold *. May be given several times, the first that fits decides.
   --remote-administration       Take commands that change the server (shutdown, maxqueue, cancel job, create and drop

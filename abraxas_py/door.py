@@ -18,7 +18,7 @@ from math import inf
 
 from abraxas_py.poller import READ, Poller
 from abraxas_py.protocol.wire import MAX_LINE_BYTES, MAX_PACKET_BYTES
-from abraxas_py.transport import listen, parse_endpoint, server_context
+from abraxas_py.transport import ServerTls, listen, parse_endpoint
 
 __all__ = ["Arrival", "Counters", "Door", "Keepalive", "Limits", "is_local"]
 
@@ -76,7 +76,7 @@ class Listener:
 
     socket: socket.socket
     endpoint: str  # as bound
-    tls: ssl.SSLContext | None
+    tls: ServerTls | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class Door:
     def open(self, endpoints: Sequence[str]) -> list[str]:
         """Listen; the endpoints as bound. Raises ListenError."""
         for endpoint in map(parse_endpoint, endpoints):
-            tls = server_context(endpoint) if endpoint.scheme == "tls" else None
+            tls = ServerTls(endpoint) if endpoint.scheme == "tls" else None
             for bound_socket, bound in listen(endpoint):
                 descriptor = bound_socket.fileno()
                 self._poller.register(descriptor, READ)
@@ -127,7 +127,7 @@ class Door:
                 return
             host = address[0] if isinstance(address, tuple) else "unix"
             if self._has_room(host):
-                yield self._let_in(accepted, host, listener.tls)
+                yield self._let_in(accepted, host, listener.tls.context if listener.tls else None)
             else:
                 self._counters.refused += 1
                 log.warning("connection refused, too many already address=%s", host)

@@ -3,12 +3,14 @@
 An endpoint is written `host:port`, `host`, `tcp://host:port`, `tls://host:port?ca=FILE&cert=FILE&key=FILE&name=HOST`,
 or `unix:///path`. An IPv6 address stands in brackets. A TLS client checks the server against `ca` (default: the
 system's authorities) under `name` (default: the host); a TLS server needs `cert` and `key`, and with `ca` it demands a
-certificate of every client. With `crl` too, those that `ca` has revoked are refused, on either side.
+certificate of every client. With `crl` too, those that `ca` has revoked are refused, on either side. The files may be
+renewed while a server runs.
 """
 
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import re
 import socket
@@ -23,7 +25,9 @@ import trio
 
 from abraxas_py.errors import ConnectionLost, InvalidEndpoint, ListenError
 
-__all__ = ["DEFAULT_PORT", "Dialer", "Endpoint", "connect", "dialer", "listen", "parse_endpoint"]
+__all__ = ["DEFAULT_PORT", "Dialer", "Endpoint", "ServerTls", "connect", "dialer", "listen", "parse_endpoint"]
+
+log = logging.getLogger("abraxas.server")
 
 DEFAULT_PORT = 4730  # IANA's for Gearman
 
@@ -45,7 +49,7 @@ class Endpoint:
     ca: str = ""  # PEM files, for tls
     cert: str = ""
     key: str = ""
-    crl: str = ""  # certificates of the `ca` that it has revoked: its list (PEM), read once
+    crl: str = ""  # certificates of the `ca` that it has revoked: its list (PEM)
     name: str = ""  # the name that the server's certificate must have, where it is not the host
 
     def __str__(self) -> str:
@@ -148,21 +152,57 @@ def client_context(endpoint: Endpoint) -> ssl.SSLContext:
     return context
 
 
-def server_context(endpoint: Endpoint) -> ssl.SSLContext:
-    """The TLS settings to listen with. Raises ListenError: it must never become plain text instead (G16)."""
-    if not endpoint.cert:
-        raise ListenError(f"{endpoint} needs a certificate: tls://host:port?cert=FILE&key=FILE")
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(endpoint.cert, endpoint.key or None)
-        if endpoint.ca:
-            context.load_verify_locations(endpoint.ca)
-            context.verify_mode = ssl.CERT_REQUIRED
-        _refuse_revoked(context, endpoint)
-    except OSError as error:
-        files = ", ".join(filter(None, (endpoint.cert, endpoint.key, endpoint.ca, endpoint.crl)))
-        raise ListenError(f"cannot use TLS on {endpoint}: {_plain(error)} ({files})") from error
-    return context
+class ServerTls:
+    """The TLS settings to listen with on an endpoint, as its files are now.
+
+    Raises ListenError at the start: it must never become plain text instead (G16). Files that are changed later and
+    cannot be used are told of, and the former settings stay.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        if not endpoint.cert:
+            raise ListenError(f"{endpoint} needs a certificate: tls://host:port?cert=FILE&key=FILE")
+        self._endpoint = endpoint
+        self._files = [file for file in (endpoint.cert, endpoint.key, endpoint.ca, endpoint.crl) if file]
+        self._seen = self._look()
+        self._context = self._read()
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """For a connection that begins now."""
+        seen = self._look()
+        if seen != self._seen:
+            self._seen = seen
+            try:
+                self._context = self._read()
+                log.info("certificates read again endpoint=%s", self._endpoint)
+            except ListenError as error:
+                log.error("certificates were changed, the former ones stay error=%s", error)
+        return self._context
+
+    def _look(self) -> list[tuple[int, int, int] | None]:
+        """What is different when a file was."""
+        looks: list[tuple[int, int, int] | None] = []
+        for file in self._files:
+            try:
+                status = os.stat(file)
+                looks.append((status.st_ino, status.st_size, status.st_mtime_ns))
+            except OSError:
+                looks.append(None)
+        return looks
+
+    def _read(self) -> ssl.SSLContext:
+        endpoint = self._endpoint
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        try:
+            context.load_cert_chain(endpoint.cert, endpoint.key or None)
+            if endpoint.ca:
+                context.load_verify_locations(endpoint.ca)
+                context.verify_mode = ssl.CERT_REQUIRED
+            _refuse_revoked(context, endpoint)
+        except OSError as error:
+            raise ListenError(f"cannot use TLS on {endpoint}: {_plain(error)} ({', '.join(self._files)})") from error
+        return context
 
 
 def _refuse_revoked(context: ssl.SSLContext, endpoint: Endpoint) -> None:

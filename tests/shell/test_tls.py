@@ -143,12 +143,17 @@ def refused(certificates: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
         shutil.copy(certificates / "client.key", folder / f"{name}.key")
         openssl("req", "-new", "-key", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}.example")
         openssl("x509", "-req", "-in", f"{name}.csr", "-out", f"{name}.pem", *signed_by, "-CAcreateserial", *how)
+    list_revoked(certificates, folder, "revoked.pem")
+    return folder
+
+
+def list_revoked(certificates: Path, folder: Path, *files: str) -> None:
+    """The authority's list, `crl.pem`, of these certificates."""
     (folder / "authority").write_text(AUTHORITY)
     (folder / "index").touch()
     own = ("ca", "-config", "authority", "-keyfile", f"{certificates}/ca.key", "-cert", f"{certificates}/ca.pem")
-    openssl(*own, "-revoke", "revoked.pem")
-    openssl(*own, "-gencrl", "-out", "crl.pem")
-    return folder
+    for command in (*(("-revoke", file) for file in files), ("-gencrl", "-out", "crl.pem")):
+        subprocess.run(["openssl", *own, *command], cwd=folder, check=True, capture_output=True, timeout=60)
 
 
 def ask(port: int, folder: Path, name: str) -> bytes:
@@ -184,3 +189,31 @@ async def test_without_a_list_nobody_is_revoked(certificates: Path, refused: Pat
 async def test_a_list_that_cannot_be_read_stops_the_start(certificates: Path) -> None:
     with pytest.raises(ListenError, match="cannot use TLS on"):
         await Server().serve([listening(certificates, ca=True, crl=certificates / "none.pem")])
+
+
+async def test_renewed_files_are_used_and_unusable_ones_are_not(
+    certificates: Path, refused: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("server.pem", "server.key", "ca.pem"):
+        shutil.copy(certificates / name, tmp_path)
+    list_revoked(certificates, tmp_path)  # none
+    async with serve(listening(tmp_path, ca=True, crl=tmp_path / "crl.pem")) as server:
+        port = int(server.endpoints[0].rpartition(":")[2])
+        hear = partial(trio.to_thread.run_sync, partial(ask, port, refused, "revoked"))
+        assert await hear() == b"OK 1.1.20\n"
+        shutil.copy(certificates / "client.pem", tmp_path / "server.pem")  # with whose key it does not go together
+        assert await hear() == b"OK 1.1.20\n"
+        assert await hear() == b"OK 1.1.20\n"
+        assert ["the former ones stay" in record.message for record in caplog.records] == [True]
+        shutil.copy(certificates / "client.key", tmp_path / "server.key")
+        shutil.copy(refused / "crl.pem", tmp_path)
+        assert await hear() != b"OK 1.1.20\n"
+        context = ssl.create_default_context(cafile=certificates / "ca.pem")
+        context.check_hostname = False
+        context.load_cert_chain(refused / "good.pem", refused / "good.key")
+
+        def shown() -> str:
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as raw, context.wrap_socket(raw) as secured:
+                return str(dict(pair for (pair,) in secured.getpeercert()["subject"])["commonName"])  # type: ignore
+
+        assert await trio.to_thread.run_sync(shown) == "client.example"
