@@ -102,6 +102,7 @@ class CommandPerformer:
             ended=self.guard.remove,
             progress=work.tell_progress,
             files=command_files(work.meta),
+            held_up=partial(self._held_up, assigned_at),
         )
         if exit is not None:
             sizes = len(exit.stdout), len(exit.stderr)
@@ -119,6 +120,11 @@ class CommandPerformer:
         self.guard.add(group)
         if work.lease is not None:
             work.lease.listen(partial(self.guard.hold, group), trio.current_time())
+
+    def _held_up(self, assigned_at: float, reason: str) -> None:
+        line = f"the command cannot be started now: {reason}; trying on"
+        self.teller.complain(line)
+        self.log.write(trio.current_time() - assigned_at, f"  {line}")
 
     def _tell(self, assigned_at: float, line: str) -> None:
         self.teller.say(line)

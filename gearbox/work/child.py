@@ -8,6 +8,9 @@ It tells progress by writing lines to the file that GEARBOX_PROGRESS names in it
 "$GEARBOX_PROGRESS"`. Lines that are no number are passed over. (A line on standard error would be simpler, and any
 job whose arguments are printed there could forge it.)
 
+A machine that is short of what a process needs (descriptors, processes, memory, room for files) may have it again in a
+moment. Until then a job waits: it has not been started, and a worker that failed it would fail all that are queued.
+
 What is run, and what becomes of its output, is decided in `runner`.
 """
 
@@ -18,7 +21,7 @@ import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any
@@ -49,6 +52,9 @@ NO_FILES: Mapping[str, bytes] = {}
 ERRORS_LIMIT_BYTES = 2**20  # of standard error, whose end is kept
 LINGER = 5.0  # seconds for output to end after the command did: a child left behind in the background may hold it open
 REAP_TIMEOUT = 5.0  # seconds for a killed child to disappear; only one stuck in the kernel takes longer
+SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT})
+SHORTAGE_LONGEST = 60.0  # seconds in which it is tried again
+SHORTAGE_PAUSE = 0.5  # seconds between tries
 THREAD_BYTES = 2**20  # of output, from which on it is decoded in a thread
 CHUNK_BYTES = 65536  # what a pipe holds
 
@@ -173,26 +179,50 @@ async def run(
     ended: Callable[[int], object] = lambda group: None,
     progress: Callable[[float], object] = lambda number: None,
     files: Mapping[str, bytes] = NO_FILES,
+    held_up: Callable[[str], object] = lambda reason: None,
 ) -> tuple[Report, Exit | None]:
-    """Run one job. What goes wrong with the command is in the report; there is no exit if it could not be started."""
+    """Run one job. What goes wrong with the command is in the report; there is no exit if it could not be started.
+
+    `held_up` is told why it cannot be started now, once.
+    """
     invocation = prepare(command, input, params)
     if isinstance(invocation, Report):
         return invocation, None
     try:
-        exit = await execute(
-            invocation,
-            environment=environment,
-            output_limit_bytes=output_limit_bytes,
-            started=started,
-            ended=ended,
-            progress=progress,
-            files=files,
+        exit = await _execute_in_time(
+            partial(
+                execute,
+                invocation,
+                environment=environment,
+                output_limit_bytes=output_limit_bytes,
+                started=started,
+                ended=ended,
+                progress=progress,
+                files=files,
+            ),
+            held_up,
         )
     except (OSError, ValueError) as problem:
         return _not_started(invocation.argv, problem), None
     if len(exit.stdout) > THREAD_BYTES:  # parsing takes long enough to keep the other jobs waiting
         return await trio.to_thread.run_sync(decode, output, exit), exit
     return decode(output, exit), exit
+
+
+async def _execute_in_time(execution: Callable[[], Awaitable[Exit]], held_up: Callable[[str], object]) -> Exit:
+    """Execute it when there is what it needs; OSError if there is not for too long, or for anything else."""
+    until = trio.current_time() + SHORTAGE_LONGEST
+    is_held_up = False
+    while True:
+        try:
+            return await execution()
+        except OSError as problem:
+            if problem.errno not in SHORTAGES or trio.current_time() >= until:
+                raise
+            if not is_held_up:
+                held_up(problem.strerror or str(problem))
+            is_held_up = True
+        await trio.sleep(SHORTAGE_PAUSE)
 
 
 def _not_started(argv: Sequence[str], problem: Exception) -> Report:

@@ -6,6 +6,8 @@ import os
 import resource
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from process_stage import is_alive, until
 
+from gearbox.errors import Code
 from gearbox.job import Status
+from gearbox.work import child
 from gearbox.work.child import execute, run
 from gearbox.work.runner import Command, Exit, Input, Invocation, Output, Report
 
@@ -188,6 +192,46 @@ async def test_an_argument_too_long_for_the_system_fails_the_job(command: Comman
     report, _ = await run(command, Input.APPEND, Output.STRING, ["x" * 3_000_000])
     assert (report.status, report.data["code"]) == (Status.ERRORED, 413)
     assert "input mode stdin" in report.data["message"]
+
+
+@contextmanager
+def no_descriptors() -> Iterator[None]:
+    """Nothing can be opened within the block."""
+    usual = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, usual[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, usual)
+
+
+async def test_a_job_waits_for_a_machine_that_is_short_of_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "SHORTAGE_PAUSE", 0.01)
+    reasons: list[str] = []
+    reports: list[Report] = []
+
+    async def echo() -> None:
+        report, _ = await run("echo hi", Input.IGNORE, Output.STRING, None, held_up=reasons.append)
+        reports.append(report)
+
+    async with trio.open_nursery() as nursery:
+        with no_descriptors():
+            nursery.start_soon(echo)
+            await trio.sleep(0.2)
+            assert reasons == ["Too many open files"]
+            assert not reports
+    assert reports == [complete("hi\n")]
+
+
+async def test_it_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "SHORTAGE_PAUSE", 0.01)
+    monkeypatch.setattr(child, "SHORTAGE_LONGEST", 0.1)
+    with no_descriptors():
+        report, exit = await run("echo hi", Input.IGNORE, Output.STRING, None)
+    assert exit is None
+    assert report == errored(Code.INTERNAL, "command could not be started: [Errno 24] Too many open files")
 
 
 async def test_the_shells_own_error_text_is_kept() -> None:
