@@ -263,6 +263,6 @@ FAULTS: dict[str, Any] = {
     "store_full": lambda chance, _: _store(chance, _) | {"seconds": _seconds(chance, 20.0)},
     "store_down": lambda chance, _: _store(chance, _) | {"seconds": _seconds(chance, 40.0)},
     "store_unheard": lambda chance, _: {"is_stored": chance.random() < 0.7},
-    "store_slow": lambda chance, _: {"latency": chance.choice([0.1, 2.0, 8.0]), "seconds": _seconds(chance, 30.0)},
+    "store_slow": lambda chance, _: {"latency": chance.choice([0.1, 2, 8, 40]), "seconds": _seconds(chance, 30.0)},
     "clock_jump": lambda chance, _: {"seconds": chance.choice([-300.0, -40.0, -1.0, 1.0, 40.0, 3600.0])},
 }
