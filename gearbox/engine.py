@@ -337,6 +337,7 @@ class Engine:
         raise AssertionError("unreachable")
 
     async def _in_store(self, call: Callable[[], Any]) -> Any:
+        """Run it where it blocks nobody; `_mind_store` looks at how long it takes."""
         self._out_since = trio.current_time()
         try:
             return await self._hop(call)

@@ -155,6 +155,7 @@ class Writer:
             self._is_idle.set()
 
     async def _in_thread(self, report: Report) -> None:
+        """Do what is to be done; `_mind_disk` looks at how long it takes."""
         self._busy_since = trio.current_time()
         try:
             await trio.to_thread.run_sync(self._perform, report)
