@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from math import inf
-from time import time
 from typing import Any
 
 import structlog
@@ -55,12 +54,11 @@ class Core(Engine):
         store: Store,
         *,
         instance: str,
-        clock: Callable[[], float] = time,
         retention: Retention | None = None,
         hop: Hop | None = None,
         name: str = "",
     ) -> None:
-        super().__init__(store, instance=instance, clock=clock, hop=hop, name=name)
+        super().__init__(store, instance=instance, hop=hop, name=name)
         self._retention = retention or Retention()
         self._orphans: dict[tuple[int, int], tuple[Orphan, float]] = {}  # by (job, epoch), with when each is given up
 

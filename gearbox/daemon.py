@@ -125,7 +125,6 @@ def _new_core(store: Store, settings: Settings) -> Core:
     return Core(
         store,
         instance=str(uuid.uuid4()),
-        clock=store.now,
         retention=Retention(settings.keep_days),
         name=cores.name(),
     )

@@ -22,7 +22,7 @@ from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from math import inf
-from time import perf_counter, time
+from time import perf_counter
 from typing import Any
 
 import attrs
@@ -91,7 +91,6 @@ class Engine:
         store: Store,
         *,
         instance: str,
-        clock: Callable[[], float] = time,
         hop: Hop | None = None,
         name: str = "",
     ) -> None:
@@ -101,7 +100,6 @@ class Engine:
         self.instance = instance
         self.fenced = trio.Event()
         self._guard: Step | None = partial(cores.join, name) if store.is_shared else None  # first in every batch
-        self._clock = clock
         self._work: deque[_Work] = deque()
         self._asked: deque[_Work] = deque()  # questions that came while the store fails
         self._pause = PAUSE_FIRST
@@ -279,7 +277,7 @@ class Engine:
         if self.is_failing:
             pause = self._try_at - trio.current_time()
         else:
-            pause = max(self._next_at - self._clock(), self._not_due_before - trio.current_time())
+            pause = max(self._next_at - self._store.now(), self._not_due_before - trio.current_time())
             pause = min(pause, self._late_at - trio.current_time())
         with trio.move_on_after(max(min(pause, SLEEP_LONGEST), 0.0)):
             await self._wake.wait()
@@ -303,14 +301,14 @@ class Engine:
             id = next(iter(self._dirty))
             del self._dirty[id]
             batch.append(_Work(partial(life.look, id)))
-        is_due = self._next_at <= self._clock() and self._not_due_before <= trio.current_time()
+        is_due = self._next_at <= self._store.now() and self._not_due_before <= trio.current_time()
         if is_due and len(batch) < BATCH_LIMIT:
             batch.append(_Work(life.take_due if self._store.is_shared else life.due))
         return batch
 
     async def _run(self, batch: Sequence[_Work]) -> Batch:
         workers = await self._gearman.workers()
-        now = self._clock()
+        now = self._store.now()
         since = now - (trio.current_time() - self._since)
         moment = Moment(now, self.instance, since, workers, random.random(), self._gearman.servers)
         steps = [work.step for work in batch]

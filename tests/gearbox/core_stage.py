@@ -36,6 +36,7 @@ class Failing:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.now: Callable[[], float] = lambda: START + trio.current_time()
         self.database = store.database
         self.error: StoreError | None = None
         self.full_for: Container[Any] = ()  # the functions of steps for which there is no room
@@ -124,9 +125,9 @@ class System:
         """From now on it is ahead of the time by so much."""
         clock.JUMP = 1.0  # see `nobody_sets_the_clock`
         store = apart._stores[self.path]
-        store._clock, store._steady = self.core._clock, trio.current_time
+        store._clock, store._steady = self.store.now, trio.current_time
         store._last_look = store._look()
-        self.core._clock = store._clock = lambda: START + trio.current_time() + seconds
+        self.store.now = store._clock = lambda: START + trio.current_time() + seconds
 
     async def status_of(self, id: int) -> str:
         (row,) = await self.gearbox.status([id])
@@ -138,7 +139,7 @@ async def system(path: Path, retention: Retention | None = None) -> AsyncIterato
     """One life of a core; with the same path again, the next one. The machine's clock goes on in between."""
     server = Server(handle_prefix="H:test:0")
     store = Failing(StoreApart(str(path), Here()))  # as if in an interpreter of its own: all steps cross
-    core = Core(store, instance="core", clock=lambda: START + trio.current_time(), retention=retention)
+    core = Core(store, instance="core", retention=retention)
     link = Link(
         {None: server.dial},
         instance="core",

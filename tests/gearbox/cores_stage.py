@@ -14,7 +14,7 @@ from typing import Any
 
 import attrs
 import trio
-from core_stage import START, Failing
+from core_stage import Failing
 
 from abraxas_py import Assigned, ConnectionLost, Server, Worker
 from gearbox import cores, methods
@@ -130,7 +130,7 @@ class Cluster:
     async def start(self, name: str) -> Peer:
         """Another core. Calls for it go to a broker of its own, so that a test decides who is called."""
         store = Shared(self.store)
-        core = Core(store, instance=name, clock=lambda: START + trio.current_time(), name=f"{name}:1")
+        core = Core(store, instance=name, name=f"{name}:1")
         door = Server(handle_prefix=f"H:{name}:0")
         servers: dict[str | None, Any] = {broker: self.dialer(broker, name) for broker in self.brokers}
         link = Link(

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from cores_stage import START, cluster
+from core_stage import START
+from cores_stage import cluster
 
 from abraxas_py import Worker
 from gearbox import rpc

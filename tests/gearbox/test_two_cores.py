@@ -23,8 +23,8 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from core_stage import fails
-from cores_stage import START, cluster
+from core_stage import START, fails
+from cores_stage import cluster
 
 from abraxas_py import open_client
 from gearbox import rpc

@@ -103,7 +103,7 @@ async def core(node: Node, nursery: trio.Nursery) -> None:
 
 async def _live(node: Node, store: Store, servers: dict[str | None, Any], census: Census | None, instance: str) -> None:
     """As `daemon._live`."""
-    core = Core(store, instance=instance, clock=store.now, hop=node.world.database.hop(node), name=node.name)
+    core = Core(store, instance=instance, hop=node.world.database.hop(node), name=node.name)
     link = link_of(core, store, servers, census)
     node.stop_gently = core.drain
     async with open_nursery() as nursery:
