@@ -29,6 +29,7 @@ import attrs
 import structlog
 import trio
 
+from abraxas_py.hang import HangWatch
 from gearbox.errors import (
     Code,
     RpcError,
@@ -53,8 +54,6 @@ log = structlog.get_logger("gearbox:core")
 BATCH_LIMIT = 512  # steps in one transaction: enough to share an fsync, short enough not to be waited for
 BUSY_TRIES = 5
 PAUSE_FIRST, PAUSE_LONGEST = 0.1, 2.0  # s between tries while the store fails
-HANG = 15.0  # s for a batch, of which the largest take some 4, until a store counts as one that hangs
-HANG_LOOK = 1.0  # s between looks for that, and for a batch once it fails
 PAUSE_FAULT = 1.0  # s without timers after a step that failed by a fault of ours
 SLEEP_LONGEST = 30.0  # s; the machine's clock may have been set meanwhile
 RESTART_GRACE = 60.0  # s in which workers may come back with results after the restart of a server or of a core
@@ -105,7 +104,7 @@ class Engine:
         self._pause = PAUSE_FIRST
         self._try_at = -inf  # of trio's clock: while the store fails, all else is tried from then on
         self._is_proving = False  # next, since what was kept could be stored
-        self._out_since = inf  # of trio's clock: when the store was given what it is at, if anything
+        self._hang_watch = HangWatch()
         self._uncertain: list[_Work] = []  # a batch that was stored or not: `Store.settle` will tell
         self._late: dict[tuple[int, int], _Work] = {}  # by attempt, what nobody waits for and the data makes needless
         self._late_at = inf  # of trio's clock: its time has come from then on
@@ -335,24 +334,19 @@ class Engine:
         raise AssertionError("unreachable")
 
     async def _in_store(self, call: Callable[[], Any]) -> Any:
-        """Run it where it blocks nobody; `_mind_store` looks at how long it takes."""
-        self._out_since = trio.current_time()
-        try:
+        with self._hang_watch:
             return await self._hop(call)
-        finally:
-            self._out_since = inf
 
     async def _mind_store(self) -> None:
-        """Refuse the questions that wait behind a batch which does not end."""
-        while True:
-            await trio.sleep(HANG_LOOK)
-            silent = trio.current_time() - self._out_since
-            if silent >= (HANG_LOOK if self.is_failing else HANG):
-                error = StoreError(f"no answer from the database for {silent:.0f} s")
-                self._begin_to_fail(error)
-                self._asked, asked = deque(), self._asked
-                self._work, work = deque(), self._work
-                self._put_back([*work, *asked], error)
+        await self._hang_watch.keep(lambda: self.is_failing, self._refuse_waiting)
+
+    def _refuse_waiting(self, seconds: float) -> None:
+        """The store has not ended a batch for so long: answer the questions that wait behind it."""
+        error = StoreError(f"no answer from the database for {seconds:.0f} s")
+        self._begin_to_fail(error)
+        self._asked, asked = deque(), self._asked
+        self._work, work = deque(), self._work
+        self._put_back([*work, *asked], error)
 
     async def _settle(self) -> None:
         """Learn what became of the uncertain batch, and act as if that had been known at once."""

@@ -46,7 +46,8 @@ ABRAXAS = {
     "journal/mysql_link": ("", {"errors", "journal.leases", "journal.mysql_codes", "pymysql"}),
     "journal/mysql": ("", {"broker", "errors", "journal", "pymysql"}),
     "journal/sqlite": ("", {"broker", "errors", "inode", "journal"}),
-    "journal/writer": ("", {"broker", "errors", "journal", "nursery", "trio"}),
+    "journal/writer": ("", {"broker", "errors", "hang", "journal", "nursery", "trio"}),
+    "hang": ("", {"trio"}),
     "inode": ("", set()),
     "poller": ("", set()),
     "patience": ("", set()),
@@ -221,7 +222,7 @@ GEARBOX = {
     "core": ("", {"engine", "errors", "gearman", "job", "steps", "store", "structlog", "trio"}),
     "engine": (
         "",
-        {"errors", "gearman", "job", "steps", "store", "vitals", "attrs", "structlog", "trio"},
+        {"abraxas_py.hang", "errors", "gearman", "job", "steps", "store", "vitals", "attrs", "structlog", "trio"},
     ),
     "methods/params": (PURE, {"errors", "job", "rules.recurrence", "rpc", "steps", "attrs", "cattrs"}),
     "methods/objects": (

@@ -21,6 +21,7 @@ import trio
 
 from abraxas_py.broker import Amend, Broker, Load, Persist, Record, Remove, Store
 from abraxas_py.errors import JournalBroken, JournalError, JournalFenced, JournalRefused, JournalUncertain
+from abraxas_py.hang import HangWatch
 from abraxas_py.journal import Journal
 from abraxas_py.journal.leases import HEARTBEAT
 from abraxas_py.nursery import open_nursery
@@ -31,10 +32,6 @@ log = logging.getLogger("abraxas.journal")
 
 # Seconds between two attempts to write what has happened, while it cannot be written.
 RETRY_DELAY = 0.1
-# Seconds for a batch, after which the journal counts as one that hangs; and between looks for that, or for one once it
-# fails.
-HANG = 15.0
-HANG_LOOK = 1.0
 # Seconds that the end of the server waits for what is still to be written.
 FAREWELL = 5.0
 
@@ -67,7 +64,7 @@ class Writer:
         self._ring: Callable[[], None] = lambda: None
         self._wake = trio.Event()
         self._is_idle = trio.Event()
-        self._busy_since = inf  # of trio's clock: since when it is at a batch, if it is
+        self._hang_watch = HangWatch()
         self._is_refusing = False
         self._is_broken = False
 
@@ -98,7 +95,7 @@ class Writer:
             await self._restore(broker, clock)
             async with open_nursery() as nursery:
                 nursery.start_soon(self._run)
-                nursery.start_soon(self._mind_disk)
+                nursery.start_soon(self._hang_watch.keep, lambda: self._is_refusing, self._refuse_waiting)
                 if self._journal.is_shared:
                     nursery.start_soon(self._keep_watch)
                 yield
@@ -137,7 +134,11 @@ class Writer:
             report = Report(asked=self._wanted)
             self._batch, self._changes, self._wanted = [*self._owed, *self._changes], [], []
             try:
-                await self._in_thread(report)
+                with self._hang_watch:
+                    await trio.to_thread.run_sync(self._perform, report)
+                    while self._batch:  # nobody knows what became of it
+                        await trio.sleep(RETRY_DELAY)
+                        await trio.to_thread.run_sync(self._write, report)
             except JournalBroken:
                 self._is_broken = True
                 raise
@@ -154,31 +155,13 @@ class Writer:
                 self._wake.set()
             self._is_idle.set()
 
-    async def _in_thread(self, report: Report) -> None:
-        """Do what is to be done; `_mind_disk` looks at how long it takes."""
-        self._busy_since = trio.current_time()
-        try:
-            await trio.to_thread.run_sync(self._perform, report)
-            while self._batch:  # nobody knows what became of it
-                await trio.sleep(RETRY_DELAY)
-                await trio.to_thread.run_sync(self._write, report)
-        finally:
-            self._busy_since = inf
-
-    async def _mind_disk(self) -> None:
-        """Refuse the jobs that wait behind a batch which does not end."""
-        while True:
-            await trio.sleep(HANG_LOOK)
-            silent = trio.current_time() - self._busy_since
-            if silent >= (HANG_LOOK if self._is_refusing else HANG):
-                reason = f"The queue's disk or database has not answered for {silent:.0f} s"
-                self._begin_to_refuse(reason)
-                self._learn(self._refuse_waiting(reason))
-
-    def _refuse_waiting(self, reason: str) -> Report:
+    def _refuse_waiting(self, seconds: float) -> None:
+        """The journal has not ended a batch for so long: refuse the jobs that wait behind it."""
+        reason = f"The queue's disk or database has not answered for {seconds:.0f} s"
+        self._begin_to_refuse(reason)
         refused = [change.number for change in self._changes if isinstance(change, Store)]
         self._changes = [change for change in self._changes if not isinstance(change, Store)]
-        return Report(refused={reason: refused} if refused else {})
+        self._learn(Report(refused={reason: refused} if refused else {}))
 
     def _begin_to_refuse(self, reason: object) -> None:
         if not self._is_refusing:

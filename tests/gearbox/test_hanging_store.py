@@ -9,7 +9,7 @@ import pytest
 import trio
 from core_stage import Clock, fails, hanging, system
 
-from gearbox.engine import HANG, HANG_LOOK
+from abraxas_py.hang import LOOK, PATIENCE
 
 pytestmark = pytest.mark.usefixtures("store_in_the_loop")
 
@@ -20,12 +20,12 @@ async def test_who_waits_behind_it_is_told(tmp_path: Path, autojump_clock: Clock
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(it.gearbox.status)  # with which the store is busy from here on
                 await trio.sleep(1)
-                with trio.fail_after(HANG + HANG_LOOK):
+                with trio.fail_after(PATIENCE + LOOK):
                     error = await fails(503, it.gearbox.queue("a::b"))
                 assert "no answer from the database" in error.message
                 assert it.core.is_failing
                 for _ in range(20):
-                    with trio.fail_after(1.5 * HANG_LOOK):
+                    with trio.fail_after(1.5 * LOOK):
                         await fails(503, it.gearbox.queue("a::b"))
                 nursery.cancel_scope.cancel()
         assert await it.gearbox.status() == []  # nothing of what was refused is there
@@ -78,5 +78,5 @@ async def test_a_batch_may_take_its_time(tmp_path: Path, autojump_clock: Clock) 
             with hanging(it):
                 nursery.start_soon(it.gearbox.status)
                 nursery.start_soon(it.gearbox.queue, "a::b")
-                await trio.sleep(HANG - 1)
+                await trio.sleep(PATIENCE - 1)
         assert not it.core.is_failing

@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 import trio
 
-from abraxas_py import Assigned, Server, ServerError, Worker, open_client
+from abraxas_py import Assigned, Server, ServerError, Worker, hang, open_client
 from abraxas_py.broker import Persist
 from abraxas_py.client import Client
-from abraxas_py.journal import writer
 from abraxas_py.journal.sqlite import SqliteJournal
 
-HANG, HANG_LOOK = 0.4, 0.05  # for a test that has no time
+PATIENCE, LOOK = 0.4, 0.05  # for a test that has no time
 
 
 class Hanging(SqliteJournal):
@@ -33,8 +32,8 @@ class Hanging(SqliteJournal):
 
 @pytest.fixture
 def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hanging]:
-    monkeypatch.setattr(writer, "HANG", HANG)
-    monkeypatch.setattr(writer, "HANG_LOOK", HANG_LOOK)
+    monkeypatch.setattr(hang, "PATIENCE", PATIENCE)
+    monkeypatch.setattr(hang, "LOOK", LOOK)
     journal = Hanging(tmp_path / "queue")
     yield journal
     journal.answers.set()
@@ -64,13 +63,13 @@ async def test_jobs_that_wait_behind_it_are_refused(journal: Hanging) -> None:
             await other.submit_bg("f", b"before")
             journal.answers.clear()
             nursery.start_soon(first.submit_bg, "f", b"given to it")
-            await trio.sleep(HANG_LOOK)
+            await trio.sleep(LOOK)
             began = trio.current_time()
             assert "has not answered" in await refused(other)
-            assert trio.current_time() - began > HANG / 2
+            assert trio.current_time() - began > PATIENCE / 2
             for _ in range(10):
                 await refused(other)
-            assert trio.current_time() - began < HANG + 10
+            assert trio.current_time() - began < PATIENCE + 10
 
             worker = Worker(server.dial)
             worker.add("now", echo)
