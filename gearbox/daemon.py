@@ -37,6 +37,7 @@ log = structlog.get_logger("gearbox:core")
 Census = Callable[[], Mapping[str, int]]  # how many workers offer each function
 
 FAREWELL = 5.0  # s to store what has come in before the end
+STORE_PATIENCE = 10.0  # s at the start until it is told that the database does not answer
 STORE_PAUSE = 2.0  # s between tries to reach the database at the start
 PATIENCE = 2.0  # s at the start until it is told that Gearman cannot be reached
 
@@ -95,7 +96,11 @@ async def _open(place: str | MysqlAddress, stop: trio.Event) -> Store | None:
     is_told = False
     while not stop.is_set():
         try:
-            return await trio.to_thread.run_sync(open_apart, place)
+            async with open_nursery() as waiting:
+                waiting.start_soon(_tell_of_database)
+                store: Store = await trio.to_thread.run_sync(open_apart, place)
+                waiting.cancel_scope.cancel()
+            return store
         except (StoreAway, StoreBusy, StoreFull) as error:
             if not is_told:
                 log.warning("waiting for the database", error=str(error))
@@ -189,6 +194,11 @@ async def _live(
 async def _end_with(event: trio.Event, scope: trio.CancelScope) -> None:
     await event.wait()
     scope.cancel()
+
+
+async def _tell_of_database() -> None:
+    await trio.sleep(STORE_PATIENCE)
+    log.warning("waiting for the database: its disk or server hangs, or its tables are brought up to date")
 
 
 async def _tell_of_gearman(servers: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from typing import NoReturn
 
 import structlog
@@ -155,7 +156,9 @@ async def _ending(signals: AsyncIterator[int]) -> int:
 
 async def _check(settings: Settings) -> int:
     """A line for each thing that must work; the code of the first that does not."""
-    findings = await examine(settings, os.environ)
-    for finding in findings:
-        print(finding)
-    return next((finding.code for finding in findings if finding.code), ExitCode.OK)
+    code = ExitCode.OK
+    async with aclosing(examine(settings, os.environ)) as findings:
+        async for finding in findings:
+            print(finding, flush=True)
+            code = code or finding.code
+    return code

@@ -1,4 +1,4 @@
-"""`g-core --check`: what must work is tried, one line each, with what to do where it does not.
+"""`g-core --check`: what must work is tried, one line each as it is found, with what to do where it does not.
 
 Nothing is served and no job is touched. A `warn` is no reason not to start.
 """
@@ -11,7 +11,7 @@ import resource
 import shutil
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -35,6 +35,7 @@ FILES_WANTED = 4096  # open files: each worker and client is one
 CLOCK_AHEAD = 5.0  # s that the newest row may be ahead of the clock
 CLOCK_EARLIEST = 1_700_000_000  # Unix seconds; before this was written
 ANSWER_TIMEOUT = 5.0  # s
+STORE_TIMEOUT = 30.0  # s, in which the tables of an earlier version may be brought up to date
 HERE = ("localhost", "127.0.0.1", "::1")
 WEB_MODULES = ("hypercorn", "starlette", "jinja2", "prometheus_client")
 
@@ -55,17 +56,31 @@ def _fail(text: str, code: ExitCode) -> Finding:
     return Finding("fail", text, code)
 
 
-async def examine(settings: Settings, environment: Mapping[str, str]) -> list[Finding]:
+async def examine(settings: Settings, environment: Mapping[str, str]) -> AsyncGenerator[Finding, None]:
     """All findings, in the order in which they matter."""
     names = [name for name in environment if name.startswith(("GEARBOX_", "GEARMAN_", "MYSQL_")) and environment[name]]
-    found = [Finding("ok", f"settings: {', '.join(sorted(names)) or 'none, all defaults'}")]
-    found += _database(settings)
+    yield Finding("ok", f"settings: {', '.join(sorted(names)) or 'none, all defaults'}")
+    for one in await _in_time(settings, _database):
+        yield one
     if isinstance(settings.database, Path):
-        found += _file(settings.database)
-    found += _gearman_of_its_own(settings) if settings.is_embedded else [await _server(one) for one in settings.servers]
-    found += _dashboard(settings)
-    found.append(_limits())
-    return found
+        for one in await _in_time(settings, _file):
+            yield one
+    if settings.is_embedded:
+        for one in _gearman_of_its_own(settings):
+            yield one
+    for server in () if settings.is_embedded else settings.servers:
+        yield await _server(server)
+    for one in _dashboard(settings):
+        yield one
+    yield _limits()
+
+
+async def _in_time(settings: Settings, look: Callable[[Settings], Iterable[Finding]]) -> Sequence[Finding]:
+    """What is found where a disk or a server may hang."""
+    with trio.move_on_after(STORE_TIMEOUT):
+        return await trio.to_thread.run_sync(lambda: list(look(settings)), abandon_on_cancel=True)
+    text = f"no answer from the database {settings.database} within {STORE_TIMEOUT:.0f} s: its disk or server hangs"
+    return [_fail(text, ExitCode.UNAVAILABLE)]
 
 
 def _database(settings: Settings) -> Iterator[Finding]:
@@ -109,7 +124,9 @@ def _clock(now: float, newest: float) -> Finding:
     return Finding("ok", f"clock {told}")
 
 
-def _file(path: Path) -> Iterator[Finding]:
+def _file(settings: Settings) -> Iterator[Finding]:
+    path = settings.database
+    assert isinstance(path, Path)
     folder = next((parent for parent in path.parents if parent.exists()), Path("/"))
     free = shutil.disk_usage(folder).free
     room = f"disk: {free / (1 << 20):,.0f} MiB free in {folder}"

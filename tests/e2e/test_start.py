@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,8 +14,12 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
+import trio
 from mariadb_stage import MariaDb
 from site_stage import BIN, Site, free_port, functions, wait_for
+from structlog.testing import capture_logs
+
+from gearbox import daemon
 
 PROMPT = 4.0  # s that an end takes at most, on a machine that is at work
 
@@ -94,3 +99,16 @@ def test_it_serves_when_the_database_comes(mariadb: MariaDb, tmp_path: Path) -> 
                 process.terminate()
                 assert process.wait(30) == 0
         late.stop()
+
+
+async def test_it_says_when_its_disk_hangs_as_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = threading.Event()
+    monkeypatch.setattr(daemon, "open_apart", lambda place: answers.wait(30))
+    monkeypatch.setattr(daemon, "STORE_PATIENCE", 0.1)
+    with capture_logs() as logs:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(daemon._open, "jobs.db", trio.Event())
+            await trio.sleep(0.5)
+            answers.set()
+    (one,) = logs
+    assert "its disk or server hangs" in one["event"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,15 @@ from gearbox.settings import Settings
 def findings(path: Path, **environment: str) -> list[Finding]:
     given = {"GEARBOX_DATABASE": str(path), "GEARBOX_LISTEN": "127.0.0.1:0", "GEARBOX_HTTP": "off", **environment}
     given = {name: value for name, value in given.items() if value}
-    return trio.run(examine, Settings.from_environment(given), given)
+    return findings_with(given)
+
+
+def findings_with(given: dict[str, str]) -> list[Finding]:
+    async def gather() -> list[Finding]:
+        async with aclosing(examine(Settings.from_environment(given), given)) as found:
+            return [finding async for finding in found]
+
+    return trio.run(gather)
 
 
 def about(found: list[Finding], word: str) -> Finding:
@@ -42,8 +52,19 @@ def test_a_database_that_is_none(tmp_path: Path) -> None:
 def test_a_database_server_that_is_not_there() -> None:
     given = {"MYSQL_HOSTNAME": "127.0.0.1", "MYSQL_PORT": "1", "MYSQL_DATABASE": "jobs", "MYSQL_USER": "someone"}
     given |= {"GEARBOX_LISTEN": "127.0.0.1:0", "GEARBOX_HTTP": "off"}
-    one = about(trio.run(examine, Settings.from_environment(given), given), "cannot use the database")
+    one = about(findings_with(given), "cannot use the database")
     assert (one.level, one.code) == ("fail", ExitCode.UNAVAILABLE)
+
+
+def test_a_database_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = threading.Event()
+    monkeypatch.setattr(doctor, "open_store", lambda place: answers.wait(30))
+    monkeypatch.setattr(doctor, "STORE_TIMEOUT", 0.1)
+    found = findings(tmp_path / "jobs.db")
+    answers.set()
+    one = about(found, "no answer from the database")
+    assert (one.level, one.code) == ("fail", ExitCode.UNAVAILABLE)
+    assert about(found, "open files")  # the others are told of all the same
 
 
 def test_a_disk_that_is_nearly_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
