@@ -17,7 +17,7 @@ from site_stage import BIN, free_port, functions, wait_for
 from abraxas_py.stdio import LIMIT_BYTES
 from gearbox.blocking import connect
 
-PROMPT = 4.0  # s that an end takes at most, on a machine that is at work
+PROMPT = 10.0  # s that an end takes at most, on a machine that is at work; one of them for what nobody reads
 SPEAKER = """
 import sys
 from abraxas_py import stdio
