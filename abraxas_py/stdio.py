@@ -1,80 +1,22 @@
 """Standard output and error of a program that has to go on, whatever becomes of them.
 
 A terminal stopped with Ctrl-S, a pager, a collector of logs that hangs or has died, a full disk: `print` would wait, or
-raise, in the midst of the event loop, and with it everybody who is served. After `never_block` what is written goes
-through a thread. What that cannot get rid of is dropped, beyond a limit, and counted, which is told as soon as somebody
-reads again.
+raise, in the midst of the event loop, and with it everybody who is served.
 """
 
 from __future__ import annotations
 
-import atexit
 import io
 import os
 import sys
-import threading
-from collections import deque
-from contextlib import suppress
+from functools import partial
 from typing import Any
 
-__all__ = ["Spool", "never_block", "settle"]
+from abraxas_py.spool import Spool, settle
 
-LIMIT_BYTES = 2**20  # that may wait for a reader
-FAREWELL = 1.0  # s at the end for what still waits
+__all__ = ["never_block", "settle"]
 
 _spools: dict[tuple[int, int], Spool] = {}  # by file
-
-
-class Spool:
-    """Writes to a descriptor in a thread; `put` neither waits nor fails."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._pieces: deque[bytes] = deque()
-        self._bytes = 0  # in pieces, and being written
-        self._lost = 0  # lines
-        self._changed = threading.Condition()
-        threading.Thread(target=self._run, name="stdio", daemon=True).start()
-
-    def put(self, data: bytes) -> None:
-        """Have it written, in order; or drop it."""
-        with self._changed:
-            if self._bytes + len(data) > LIMIT_BYTES:
-                self._lost += data.count(b"\n")
-                return
-            if self._lost:
-                data = b"=== %d lines could not be written here\n" % self._lost + data
-                self._lost = 0
-            self._pieces.append(data)
-            self._bytes += len(data)
-            self._changed.notify_all()
-
-    def settle(self, seconds: float) -> None:
-        """Wait for it to be written, for so long at most."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self._bytes, seconds)
-
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._pieces)
-                data = b"".join(self._pieces)
-                self._pieces.clear()
-            lost = self._write(data)
-            with self._changed:
-                self._bytes -= len(data)
-                self._lost += lost
-                self._changed.notify_all()
-
-    def _write(self, data: bytes) -> int:
-        """The number of lines that could not be."""
-        rest = memoryview(data)
-        try:
-            while rest:
-                rest = rest[os.write(self._descriptor, rest) :]
-        except OSError:
-            return bytes(rest).count(b"\n")
-        return 0
 
 
 class _Stream(io.RawIOBase):
@@ -108,22 +50,18 @@ def never_block() -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest that is free
     sys.stdout = _stream(1)
     sys.stderr = _stream(2)
-    atexit.register(settle)
 
 
 def _stream(descriptor: int) -> io.TextIOWrapper:
     status = os.fstat(descriptor)
     file = status.st_dev, status.st_ino
     if file not in _spools:  # one for both, where they are the same: lines stay in their order
-        _spools[file] = Spool(descriptor)
+        _spools[file] = Spool(partial(_write, descriptor))
     raw = _Stream(_spools[file], descriptor)
     return io.TextIOWrapper(raw, "utf-8", "backslashreplace", line_buffering=True)  # type: ignore[arg-type]
 
 
-def settle() -> None:
-    """Before the end: give what was written a moment."""
-    with suppress(ValueError):  # closed already
-        sys.stdout.flush()
-        sys.stderr.flush()
-    for spool in _spools.values():
-        spool.settle(FAREWELL)
+def _write(descriptor: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]

@@ -85,7 +85,8 @@ ABRAXAS = {
     "engagement": ("", {"assigned", "lifeline", "protocol"}),
     "handler": ("", {"assigned", "errors"}),
     "process": ("", {"errors", "server", "trio"}),
-    "stdio": ("", set()),
+    "spool": ("", set()),
+    "stdio": ("", {"spool"}),
     "cli": (
         "",
         {

@@ -7,7 +7,7 @@ original's last digits were milliseconds with zeros before them.)
 
 The path comes from the operator alone. The file is opened for appending, never through a symbolic link, and readable
 for its group; control characters are escaped, so that no job can forge a line. Whatever fails here is told once and
-costs no job anything.
+costs no job anything; nor does a disk that hangs, for the file is a thread's.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from abraxas_py.spool import Spool
 from gearbox.cli.debug import printable
 
 __all__ = ["JobLog", "Log", "NoLog", "format_lines"]
@@ -68,28 +69,47 @@ class JobLog:
         self._path = path
         self._is_timed = is_timed
         self._complain = complain
+        self._spool: Spool | None = None  # none, while nothing was to be written
+        self._is_moved = False
+        # The thread's
         self._file: int | None = None
         self._has_failed = False
 
     def write(self, elapsed: float, *lines: str) -> None:
-        text = format_lines(lines, datetime.now() if self._is_timed else None, elapsed)
+        if self._spool is None:
+            self._spool = Spool(self._append, self._close)
+        self._spool.put(format_lines(lines, datetime.now() if self._is_timed else None, elapsed).encode())
+
+    def reopen(self) -> None:
+        self._is_moved = True
+
+    def close(self) -> None:
+        if self._spool is not None:
+            self._spool.close()
+
+    def settle(self) -> None:
+        """Give what was written a moment."""
+        if self._spool is not None:
+            self._spool.settle()
+
+    def _append(self, data: bytes) -> None:
+        if self._is_moved:
+            self._is_moved = False
+            self._close()
         try:
             if self._file is None:
                 self._file = os.open(self._path, FLAGS, MODE)
-            data = memoryview(text.encode())
-            while data:
-                data = data[os.write(self._file, data) :]
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(self._file, rest) :]
         except OSError as problem:
             if not self._has_failed:
                 self._complain(f"cannot write the log {self._path}: {problem.strerror}; jobs go on without it")
             self._has_failed = True
-        else:
-            self._has_failed = False
+            raise
+        self._has_failed = False
 
-    def reopen(self) -> None:
-        self.close()
-
-    def close(self) -> None:
+    def _close(self) -> None:
         if self._file is not None:
             os.close(self._file)
             self._file = None

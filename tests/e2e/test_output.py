@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from site_stage import BIN, free_port, functions, wait_for
 
-from abraxas_py.stdio import LIMIT_BYTES
+from abraxas_py.spool import LIMIT_BYTES
 from gearbox.blocking import connect
 
 PROMPT = 10.0  # s that an end takes at most, on a machine that is at work; one of them for what nobody reads

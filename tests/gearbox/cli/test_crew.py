@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import trio
 
-from abraxas_py import JobFailed, open_client
+from abraxas_py import JobFailed, open_client, spool
 from gearbox.cli.console import Console
 from gearbox.cli.crew import CommandCrew
 from gearbox.cli.performer import command_environment
@@ -47,6 +47,7 @@ async def a_crew(address: str, *methods: Method, instance: str = "test") -> Asyn
         crew.employ(methods)
         yield crew
         nursery.cancel_scope.cancel()
+    spool.settle()
 
 
 def payload(method: str, params: Any = None, **meta: Any) -> bytes:
@@ -429,6 +430,7 @@ async def test_a_log_tells_each_run_and_survives_its_rotation(open_gearman: Any,
     method = Method("a::b", "echo out; echo err >&2", log=str(path), log_output=True, log_no_time=True)
     async with open_gearman(ACCEPTING) as gearman, a_crew(gearman.address, method) as crew:
         await submit(gearman.address, method.name, payload(method.name, gearbox_id=7))
+        spool.settle()
         path.rename(tmp_path / "job.log.1")
         crew.reopen_logs()
         await submit(gearman.address, method.name, payload(method.name, gearbox_id=8))

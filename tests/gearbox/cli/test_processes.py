@@ -187,5 +187,5 @@ async def test_a_hangup_reopens_the_log(open_gearman: Any, start: Any, tmp_path:
         process.send_signal(signal.SIGHUP)
         await trio.sleep(0.2)  # until the signal has arrived; nothing tells
         await submit(gearman.address, "a::b", 2)
+        await until(lambda: log.exists() and "(2)" in log.read_text())
     assert "(1)" in (tmp_path / "job.log.1").read_text()
-    assert "(2)" in log.read_text()
