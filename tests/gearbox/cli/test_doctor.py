@@ -5,29 +5,19 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from contextlib import aclosing
 from pathlib import Path
 
 import pytest
-import trio
+from doctor_stage import examined
 
 from gearbox.cli import ExitCode, doctor
-from gearbox.cli.doctor import Finding, examine
-from gearbox.settings import Settings
+from gearbox.cli.doctor import Finding
 
 
 def findings(path: Path, **environment: str) -> list[Finding]:
     given = {"GEARBOX_DATABASE": str(path), "GEARBOX_LISTEN": "127.0.0.1:0", "GEARBOX_HTTP": "off", **environment}
     given = {name: value for name, value in given.items() if value}
-    return findings_with(given)
-
-
-def findings_with(given: dict[str, str]) -> list[Finding]:
-    async def gather() -> list[Finding]:
-        async with aclosing(examine(Settings.from_environment(given), given)) as found:
-            return [finding async for finding in found]
-
-    return trio.run(gather)
+    return examined(given)
 
 
 def about(found: list[Finding], word: str) -> Finding:
@@ -52,7 +42,7 @@ def test_a_database_that_is_none(tmp_path: Path) -> None:
 def test_a_database_server_that_is_not_there() -> None:
     given = {"MYSQL_HOSTNAME": "127.0.0.1", "MYSQL_PORT": "1", "MYSQL_DATABASE": "jobs", "MYSQL_USER": "someone"}
     given |= {"GEARBOX_LISTEN": "127.0.0.1:0", "GEARBOX_HTTP": "off"}
-    one = about(findings_with(given), "cannot use the database")
+    one = about(examined(given), "cannot use the database")
     assert (one.level, one.code) == ("fail", ExitCode.UNAVAILABLE)
 
 

@@ -8,15 +8,14 @@ from pathlib import Path
 
 import attrs
 import pytest
-import trio
+from doctor_stage import examined
 from mariadb_stage import QUICK, MariaDb
 from store_stage import queue, status
 
 from gearbox.cli import ExitCode
-from gearbox.cli.doctor import Finding, examine
+from gearbox.cli.doctor import Finding
 from gearbox.errors import StoreError
 from gearbox.job import Status
-from gearbox.settings import Settings
 from gearbox.store import open_store
 from gearbox.store.address import MysqlAddress, Tls
 from gearbox.store.mysql.link import encryption
@@ -112,7 +111,7 @@ def test_the_doctor_says_how_rows_travel(server: MariaDb, certificates: Path) ->
             "GEARBOX_LISTEN": "127.0.0.1:0",
             "GEARBOX_HTTP": "off",
         } | more
-        findings = trio.run(examine, Settings.from_environment(given), given)
+        findings = examined(given)
         return [finding for finding in findings if "database" in finding.text]
 
     verified = found("127.0.0.1", MYSQL_SSL_CA=f"{certificates}/ca.pem")
