@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -32,6 +33,7 @@ class Hanging(SqliteJournal):
 
 @pytest.fixture
 def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hanging]:
+    monkeypatch.setattr(gc, "freeze", lambda: None)  # hypothesis looks through what the collector knows
     monkeypatch.setattr(hang, "PATIENCE", PATIENCE)
     monkeypatch.setattr(hang, "LOOK", LOOK)
     journal = Hanging(tmp_path / "queue")
