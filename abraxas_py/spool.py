@@ -6,13 +6,14 @@ What the thread cannot get rid of is dropped beyond a limit, and counted, which 
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from weakref import WeakSet
 
-__all__ = ["LIMIT_BYTES", "Spool", "settle"]
+__all__ = ["LIMIT_BYTES", "Spool", "settle", "write_all"]
 
 LIMIT_BYTES = 2**20  # that may wait
 FAREWELL = 1.0  # s at the end of the program, for what still waits
@@ -76,6 +77,13 @@ class Spool:
             data = b"".join(self._pieces)
             self._pieces.clear()
             return data
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """As `os.write`, to the last byte."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
 
 
 _spools: WeakSet[Spool] = WeakSet()

@@ -12,7 +12,7 @@ import sys
 from functools import partial
 from typing import Any
 
-from abraxas_py.spool import Spool, settle
+from abraxas_py.spool import Spool, settle, write_all
 
 __all__ = ["never_block", "settle"]
 
@@ -56,12 +56,6 @@ def _stream(descriptor: int) -> io.TextIOWrapper:
     status = os.fstat(descriptor)
     file = status.st_dev, status.st_ino
     if file not in _spools:  # one for both, where they are the same: lines stay in their order
-        _spools[file] = Spool(partial(_write, descriptor))
+        _spools[file] = Spool(partial(write_all, descriptor))
     raw = _Stream(_spools[file], descriptor)
     return io.TextIOWrapper(raw, "utf-8", "backslashreplace", line_buffering=True)  # type: ignore[arg-type]
-
-
-def _write(descriptor: int, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from abraxas_py.spool import Spool
+from abraxas_py.spool import Spool, write_all
 from gearbox.cli.debug import printable
 
 __all__ = ["JobLog", "Log", "NoLog", "format_lines"]
@@ -99,9 +99,7 @@ class JobLog:
         try:
             if self._file is None:
                 self._file = os.open(self._path, FLAGS, MODE)
-            rest = memoryview(data)
-            while rest:
-                rest = rest[os.write(self._file, rest) :]
+            write_all(self._file, data)
         except OSError as problem:
             if not self._has_failed:
                 self._complain(f"cannot write the log {self._path}: {problem.strerror}; jobs go on without it")
