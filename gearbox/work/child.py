@@ -21,7 +21,7 @@ import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any
@@ -90,31 +90,16 @@ async def execute(
     ended: Callable[[int], object] = lambda group: None,
     progress: Callable[[float], object] = lambda number: None,
     files: Mapping[str, bytes] = NO_FILES,
+    held_up: Callable[[str], object] = lambda reason: None,
 ) -> Exit:
     """Run the command to its end. Cancelled, it kills the command and all that it started.
 
     `started` and `ended` are told the process group, `progress` the numbers that it reports. `files` are for it to
-    read; each path is in its environment, under the name given. Raises OSError when the program cannot be started.
+    read; each path is in its environment, under the name given. `held_up` is told why it cannot be started now, once.
+    Raises OSError when the program cannot be started.
     """
-    reading, writing = os.pipe()
-    async with trio.lowlevel.FdStream(reading) as reports:
-        paths = {PROGRESS: f"/dev/fd/{writing}"}
-        with ExitStack() as stack:
-            stack.callback(os.close, writing)
-            for name, data in files.items():
-                file = stack.enter_context(tempfile.TemporaryFile())  # without a name, gone when the last one closes it
-                file.write(data)
-                file.seek(0)
-                paths[name] = f"/dev/fd/{file.fileno()}"
-            process = await trio.lowlevel.open_process(
-                list(invocation.argv),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-                pass_fds=[int(path.removeprefix("/dev/fd/")) for path in paths.values()],
-                env={**(os.environ if environment is None else environment), **paths},
-            )
+    process, reports = await _start_in_time(invocation, environment, files, held_up)
+    async with reports:
         started(process.pid)
         stdout, stderr = _Capture(output_limit_bytes), _Capture(ERRORS_LIMIT_BYTES)
         assert process.stdin is not None
@@ -137,6 +122,54 @@ async def execute(
             ended(process.pid)
     assert process.returncode is not None
     return Exit(process.returncode, stdout.whole(), stderr.whole(), stdout.is_full)
+
+
+async def _start_in_time(
+    invocation: Invocation,
+    environment: Mapping[str, str] | None,
+    files: Mapping[str, bytes],
+    held_up: Callable[[str], object],
+) -> tuple[trio.Process, trio.lowlevel.FdStream]:
+    """Start it when there is what it needs; OSError if there is not for too long, or for anything else."""
+    until = trio.current_time() + SHORTAGE_LONGEST
+    is_held_up = False
+    while True:
+        try:
+            return await _start(invocation, environment, files)
+        except OSError as problem:
+            if problem.errno not in SHORTAGES or trio.current_time() >= until:
+                raise
+            if not is_held_up:
+                held_up(problem.strerror or str(problem))
+            is_held_up = True
+        await trio.sleep(SHORTAGE_PAUSE)
+
+
+async def _start(
+    invocation: Invocation, environment: Mapping[str, str] | None, files: Mapping[str, bytes]
+) -> tuple[trio.Process, trio.lowlevel.FdStream]:
+    """The child, and where it reports its progress."""
+    with ExitStack() as at_end, ExitStack() as on_failure:
+        reading, writing = os.pipe()
+        on_failure.callback(os.close, reading)
+        at_end.callback(os.close, writing)
+        paths = {PROGRESS: f"/dev/fd/{writing}"}
+        for name, data in files.items():
+            file = at_end.enter_context(tempfile.TemporaryFile())  # without a name, gone when the last one closes it
+            file.write(data)
+            file.seek(0)
+            paths[name] = f"/dev/fd/{file.fileno()}"
+        process = await trio.lowlevel.open_process(
+            list(invocation.argv),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            pass_fds=[int(path.removeprefix("/dev/fd/")) for path in paths.values()],
+            env={**(os.environ if environment is None else environment), **paths},
+        )
+        on_failure.pop_all()
+    return process, trio.lowlevel.FdStream(reading)
 
 
 async def _feed(stdin: trio.abc.SendStream, data: bytes) -> None:
@@ -189,40 +222,21 @@ async def run(
     if isinstance(invocation, Report):
         return invocation, None
     try:
-        exit = await _execute_in_time(
-            partial(
-                execute,
-                invocation,
-                environment=environment,
-                output_limit_bytes=output_limit_bytes,
-                started=started,
-                ended=ended,
-                progress=progress,
-                files=files,
-            ),
-            held_up,
+        exit = await execute(
+            invocation,
+            environment=environment,
+            output_limit_bytes=output_limit_bytes,
+            started=started,
+            ended=ended,
+            progress=progress,
+            files=files,
+            held_up=held_up,
         )
     except (OSError, ValueError) as problem:
         return _not_started(invocation.argv, problem), None
     if len(exit.stdout) > THREAD_BYTES:  # parsing takes long enough to keep the other jobs waiting
         return await trio.to_thread.run_sync(decode, output, exit), exit
     return decode(output, exit), exit
-
-
-async def _execute_in_time(execution: Callable[[], Awaitable[Exit]], held_up: Callable[[str], object]) -> Exit:
-    """Execute it when there is what it needs; OSError if there is not for too long, or for anything else."""
-    until = trio.current_time() + SHORTAGE_LONGEST
-    is_held_up = False
-    while True:
-        try:
-            return await execution()
-        except OSError as problem:
-            if problem.errno not in SHORTAGES or trio.current_time() >= until:
-                raise
-            if not is_held_up:
-                held_up(problem.strerror or str(problem))
-            is_held_up = True
-        await trio.sleep(SHORTAGE_PAUSE)
 
 
 def _not_started(argv: Sequence[str], problem: Exception) -> Report:
