@@ -16,8 +16,6 @@ from abraxas_py.spool import Spool, settle, write_all
 
 __all__ = ["never_block", "settle"]
 
-_spools: dict[tuple[int, int], Spool] = {}  # by file
-
 
 class _Stream(io.RawIOBase):
     """A spool as a file."""
@@ -48,14 +46,12 @@ def never_block() -> None:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest that is free
-    sys.stdout = _stream(1)
-    sys.stderr = _stream(2)
+    output = Spool(partial(write_all, 1))
+    is_one = os.path.sameopenfile(1, 2)  # then its lines stay in their order
+    sys.stdout = _stream(output, 1)
+    sys.stderr = _stream(output if is_one else Spool(partial(write_all, 2)), 2)
 
 
-def _stream(descriptor: int) -> io.TextIOWrapper:
-    status = os.fstat(descriptor)
-    file = status.st_dev, status.st_ino
-    if file not in _spools:  # one for both, where they are the same: lines stay in their order
-        _spools[file] = Spool(partial(write_all, descriptor))
-    raw = _Stream(_spools[file], descriptor)
+def _stream(spool: Spool, descriptor: int) -> io.TextIOWrapper:
+    raw = _Stream(spool, descriptor)
     return io.TextIOWrapper(raw, "utf-8", "backslashreplace", line_buffering=True)  # type: ignore[arg-type]
