@@ -25,8 +25,11 @@ class Hanging(SqliteJournal):
         super().__init__(path)
         self.answers = threading.Event()
         self.answers.set()
+        self.is_held = threading.Event()
 
     def commit(self, changes: Sequence[Persist]) -> None:
+        if not self.answers.is_set():
+            self.is_held.set()
         self.answers.wait(60)
         super().commit(changes)
 
@@ -51,7 +54,7 @@ async def refused(client: Client) -> str:
 async def test_jobs_that_wait_behind_it_are_refused(journal: Hanging) -> None:
     server = Server(journal=journal)
     done: list[bytes] = []
-    are_done = trio.Event()
+    are_done, is_kept = trio.Event(), trio.Event()
 
     async def echo(job: Assigned) -> bytes:
         done.append(job.data)
@@ -64,8 +67,13 @@ async def test_jobs_that_wait_behind_it_are_refused(journal: Hanging) -> None:
         async with open_client(server.dial) as first, open_client(server.dial) as other:
             await other.submit_bg("f", b"before")
             journal.answers.clear()
-            nursery.start_soon(first.submit_bg, "f", b"given to it")
-            await trio.sleep(LOOK)
+
+            async def give() -> None:
+                await first.submit_bg("f", b"given to it")
+                is_kept.set()
+
+            nursery.start_soon(give)
+            assert await trio.to_thread.run_sync(journal.is_held.wait, 30)
             began = trio.current_time()
             assert "has not answered" in await refused(other)
             assert trio.current_time() - began > PATIENCE / 2
@@ -80,6 +88,7 @@ async def test_jobs_that_wait_behind_it_are_refused(journal: Hanging) -> None:
             assert not journal.answers.is_set()
 
             journal.answers.set()
+            await is_kept.wait()  # until then what comes may still be refused
             await other.submit_bg("f", b"afterwards")
             worker.add("f", echo)
             await are_done.wait()
