@@ -159,8 +159,8 @@ class Writer:
         """The journal has not ended a batch for so long: refuse the jobs that wait behind it."""
         reason = f"The queue's disk or database has not answered for {seconds:.0f} s"
         self._begin_to_refuse(reason)
-        refused = [change.number for change in self._changes if isinstance(change, Store)]
-        self._changes = [change for change in self._changes if not isinstance(change, Store)]
+        refused, happened = _told_apart(self._changes)
+        self._changes = [*happened]
         self._learn(Report(refused={reason: refused} if refused else {}))
 
     def _begin_to_refuse(self, reason: object) -> None:
@@ -213,8 +213,7 @@ class Writer:
     def _refuse(self, report: Report, error: JournalRefused) -> None:
         """Nothing of the batch was written: what has happened may fit all the same, since it frees room."""
         self._begin_to_refuse(error)
-        refused = [change.number for change in self._batch if isinstance(change, Store)]
-        self._owed = [change for change in self._batch if not isinstance(change, Store)]
+        refused, self._owed = _told_apart(self._batch)
         self._batch = []
         if refused:
             report.refused[str(error)] = refused
@@ -280,3 +279,9 @@ class Writer:
             log.error("the last changes are lost error=%s", error)
         self._batch, self._owed, self._changes = [], [], []
         self._journal.close()
+
+
+def _told_apart(changes: Sequence[Persist]) -> tuple[list[int], list[Amend | Remove]]:
+    """The numbers of new jobs, which can be refused; and what has happened, which cannot."""
+    numbers = [change.number for change in changes if isinstance(change, Store)]
+    return numbers, [change for change in changes if not isinstance(change, Store)]
