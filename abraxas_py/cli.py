@@ -104,7 +104,7 @@ Process:
   -d --daemon                   Go into the background.
   -u USER --user=USER           Give up root for this user, once listening.
   -P FILE --pid-file=FILE       Where to write the process id.
-  -l FILE --log-file=FILE       `stderr`, `none` or a file; SIGHUP opens it anew [default: stderr].
+  -l FILE --log-file=FILE       `stderr`, `none` or a file, opened anew when it was moved [default: stderr].
   --syslog                      Log to syslog.
   --verbose=LEVEL               FATAL, ALERT, CRITICAL, ERROR, WARNING, NOTICE, INFO or DEBUG [default: ERROR].
   --config-file=FILE            Read flags from a file, a line each: `name = value`. The command line comes first.
@@ -313,12 +313,12 @@ def take_over(flags: Flags) -> None:
     print(f"{taken} jobs taken over" + (f", {known} had been before" if known else ""))
 
 
-async def serve(flags: Flags, handler: logging.Handler) -> None:
+async def serve(flags: Flags) -> None:
     """Run the server until a signal or `shutdown` stops it. Raises AbraxasError."""
     serving = server(flags)
     async with open_nursery() as nursery:
         timeout = _number(flags, "--drain-timeout", 0)
-        await nursery.start(partial(process.obey_signals, serving, handler, timeout))
+        await nursery.start(partial(process.obey_signals, serving, timeout))
         with process.pid_file(str(flags["--pid-file"] or "")):
             nursery.start_soon(process.watchdog)
             async with open_nursery() as inner:
@@ -346,12 +346,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             process.daemonise()
         stdio.never_block()
         level = LEVELS[str(flags["--verbose"]).upper()]
-        handler = process.log_to(str(flags["--log-file"]), level, has_syslog=bool(flags["--syslog"]))
+        process.log_to(str(flags["--log-file"]), level, has_syslog=bool(flags["--syslog"]))
         for name in MEANINGLESS:
             if flags[name]:
                 log.warning("a flag without meaning here flag=%s", name)
         process.spare_collector()
-        trio.run(serve, flags, handler)
+        trio.run(serve, flags)
     except DocoptExit as error:
         print(error, file=sys.stderr)
         return 2

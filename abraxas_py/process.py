@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import logging.handlers
 import os
 import pwd
 import resource
@@ -18,6 +17,7 @@ from pathlib import Path
 import trio
 
 from abraxas_py.errors import AbraxasError
+from abraxas_py.logs import SYSLOG, LogFile, Syslog, open_log
 from abraxas_py.server import Server
 
 __all__ = [
@@ -65,32 +65,36 @@ def daemonise() -> None:
     os.close(null)
 
 
-def log_to(target: str, level: int, *, has_syslog: bool = False) -> logging.Handler:
+def log_to(target: str, level: int, *, has_syslog: bool = False) -> None:
     """Have the server's log written to `stderr`, `none` or a file, and to syslog. Raises ProcessError.
 
-    The file is opened anew whenever it was moved away (or at `SIGHUP`, which logrotate sends), and never through a
-    link.
+    The file is opened anew whenever it was moved away, and never through a link.
     """
     handler: logging.Handler
-    try:
-        if has_syslog:
-            handler = logging.handlers.SysLogHandler("/dev/log", facility="daemon")
-        elif target == "stderr":
-            handler = logging.StreamHandler(sys.stderr)
-        elif target == "none":
-            handler = logging.NullHandler()
-        else:
-            if os.path.islink(target):
-                raise ProcessError(f"--log-file: {target} is a symbolic link")
-            handler = logging.handlers.WatchedFileHandler(target, encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        flag = "--syslog" if has_syslog else "--log-file"
-        raise ProcessError(f"{flag}: cannot write to {target}: {error.strerror or error}") from error
+    if has_syslog:
+        if not os.path.exists(SYSLOG):
+            raise ProcessError(f"--syslog: there is no {SYSLOG} on this machine; --log-file=FILE writes to a file")
+        handler = Syslog()
+    elif target == "stderr":
+        handler = logging.StreamHandler(sys.stderr)
+    elif target == "none":
+        handler = logging.NullHandler()
+    else:
+        if os.path.islink(target):
+            raise ProcessError(f"--log-file: {target} is a symbolic link")
+        try:
+            os.close(open_log(target))
+        except OSError as error:
+            raise ProcessError(f"--log-file: cannot write to {target}: {error.strerror}") from error
+        handler = logging.StreamHandler(LogFile(target, _complain))
     handler.setFormatter(_OneLine(LINE))
     root = logging.getLogger("abraxas")
     root.addHandler(handler)
     root.setLevel(level)
-    return handler
+
+
+def _complain(problem: str) -> None:
+    print(f"abraxas: {problem}", file=sys.stderr)
 
 
 class _OneLine(logging.Formatter):
@@ -162,10 +166,8 @@ async def watchdog() -> None:
         await trio.sleep(interval)
 
 
-async def obey_signals(
-    server: Server, handler: logging.Handler, drain_timeout: float, *, task_status: trio.TaskStatus[None]
-) -> None:
-    """TERM, INT and USR1 drain and then stop; the second of them stops at once. HUP opens the log file anew."""
+async def obey_signals(server: Server, drain_timeout: float, *, task_status: trio.TaskStatus[None]) -> None:
+    """TERM, INT and USR1 drain and then stop; the second of them stops at once. HUP writes to the log, no more."""
     stopping = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
     with trio.open_signal_receiver(*stopping, signal.SIGHUP) as signals:
         task_status.started()
@@ -173,9 +175,7 @@ async def obey_signals(
         async with trio.open_nursery() as nursery:
             async for number in signals:
                 if number == signal.SIGHUP:
-                    if isinstance(handler, logging.handlers.WatchedFileHandler):
-                        handler.reopenIfNeeded()
-                    log.info("log reopened")
+                    log.info("log reopened")  # which this line does, if it was moved away
                 elif is_draining:
                     server.stop()
                 else:

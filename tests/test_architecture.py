@@ -84,8 +84,9 @@ ABRAXAS = {
     "assigned": ("", {"errors", "intake", "protocol", "lifeline", "engagement", "trio"}),  # two for their types
     "engagement": ("", {"assigned", "lifeline", "protocol"}),
     "handler": ("", {"assigned", "errors"}),
-    "process": ("", {"errors", "server", "trio"}),
+    "process": ("", {"errors", "logs", "server", "trio"}),
     "spool": ("", set()),
+    "logs": ("", {"spool"}),
     "stdio": ("", {"spool"}),
     "cli": (
         "",

@@ -3,8 +3,8 @@
 A reload starts new methods, keeps unchanged ones, and lets changed and removed ones finish what they run; for that time
 a changed method may run more jobs than its concurrency.
 
-Signals: TERM and INT stop, once more they kill at once; HUP reopens the log files; USR1 reloads, where there are files
-to reload.
+Signals: TERM and INT stop, once more they kill at once; USR1 reloads, where there are files to reload; HUP, which
+logrotate sends, changes nothing: logs open their files anew by themselves.
 """
 
 from __future__ import annotations
@@ -48,7 +48,6 @@ class CommandCrew(Crew):
         self._guard = guard
         self._console = console
         self._methods: dict[str, Method] = {}
-        self._logs: set[Log] = set()
 
     def employ(self, methods: Sequence[Method]) -> None:
         """Have these methods at work, and no others."""
@@ -66,19 +65,8 @@ class CommandCrew(Crew):
         log: Log = NoLog()
         if method.log is not None:
             log = JobLog(method.log, is_timed=not method.log_no_time, complain=self._console.complain)
-        self._logs.add(log)
-
-        def close() -> None:
-            self._logs.discard(log)
-            log.close()
-
         performer = CommandPerformer(method, log, self._guard, self._console)
-        self.offer(method.name, performer, max_jobs=method.concurrency, on_end=close)
-
-    def reopen_logs(self) -> None:
-        """Go on in new log files: the old ones were moved away."""
-        for log in self._logs:
-            log.reopen()
+        self.offer(method.name, performer, max_jobs=method.concurrency, on_end=log.close)
 
 
 async def work(
@@ -129,8 +117,8 @@ class _Shift:
 
     def obey(self, number: signal.Signals, nursery: trio.Nursery) -> None:
         if number == signal.SIGHUP:
-            self._crew.reopen_logs()
-        elif number == signal.SIGUSR1:
+            return
+        if number == signal.SIGUSR1:
             nursery.start_soon(self.reload)
         elif self._is_stopping:
             self._console.announce("Killing what still runs")

@@ -58,7 +58,8 @@ A file that is not TOML stops the start. A method with a wrong setting is left
 out, and the others work; what is wrong is told with file, line and key.
 
 Signals: TERM and INT finish what runs, then end; USR1 reloads the files
-(running jobs are not disturbed); HUP reopens the log files.
+(running jobs are not disturbed); HUP changes nothing: log files that were
+moved away are opened anew by themselves.
 
 Environment:
   GEARMAN_SERVER  where Gearman is: host:port, several with commas

@@ -81,7 +81,8 @@ within 10 seconds, with all that it started; so has one of which g-core was not
 heard for 50 seconds (20, once the connection was lost), since it may be given
 to another worker then. This holds also while g-worker itself is stopped.
 
-Signals: TERM and INT finish what runs, then end; HUP reopens the log file.
+Signals: TERM and INT finish what runs, then end; HUP changes nothing: a
+log file that was moved away is opened anew by itself.
 
 Environment:
   GEARMAN_SERVER  where Gearman is: host:port, several with commas

@@ -428,11 +428,10 @@ async def test_the_php_method_of_the_seeds_sample(open_gearman: Any) -> None:
 async def test_a_log_tells_each_run_and_survives_its_rotation(open_gearman: Any, tmp_path: Path) -> None:
     path = tmp_path / "job.log"
     method = Method("a::b", "echo out; echo err >&2", log=str(path), log_output=True, log_no_time=True)
-    async with open_gearman(ACCEPTING) as gearman, a_crew(gearman.address, method) as crew:
+    async with open_gearman(ACCEPTING) as gearman, a_crew(gearman.address, method):
         await submit(gearman.address, method.name, payload(method.name, gearbox_id=7))
         spool.settle()
         path.rename(tmp_path / "job.log.1")
-        crew.reopen_logs()
         await submit(gearman.address, method.name, payload(method.name, gearbox_id=8))
     lines = [
         "  $ echo out; echo err >&2",
