@@ -290,7 +290,7 @@ class Worker:
                 gathered += piece
                 if len(gathered) > MAX_PACKET_BYTES:
                     raise PayloadError(f"the payload is longer than {MAX_PACKET_BYTES} bytes, and not read as a stream")
-        except PayloadError as error:
+        except Exception as error:  # whatever a stranger's ticket led to: it is this job's matter alone
             job.exception(text_of(error))
             return
         job.data = bytes(gathered)

@@ -31,7 +31,7 @@ ABRAXAS = {
     "protocol/wire": (PURE, {"errors", "protocol.packets"}),
     "protocol/text": (PURE, {"errors", "protocol.wire"}),
     "protocol/exchange": (PURE, {"errors", "protocol.packets"}),
-    "protocol/pull": (PURE, {"errors"}),
+    "protocol/pull": (PURE, {"errors", "protocol.packets"}),
     "broker/*": (PURE, {"errors", "protocol", "broker"}),
     "backoff": (PURE, set()),
     "nursery": ("", {"trio"}),

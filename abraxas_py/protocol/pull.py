@@ -18,7 +18,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from abraxas_py.errors import LocalProtocolError, PayloadError, RemoteProtocolError
+from abraxas_py.errors import LocalProtocolError, PayloadError
+from abraxas_py.protocol.packets import MAX_FUNCTION_BYTES
 
 __all__ = ["PIECE_BYTES", "Pull", "Ticket"]
 
@@ -27,6 +28,8 @@ _PREFIX = b"abraxas.payload."
 
 # One piece. Smaller ones cost round trips, larger ones memory: this one, several times over, in each process.
 PIECE_BYTES = 256 * 1024
+
+MAX_DIGITS = 18  # of a stream or an offset: what fits into 64 bits; Python refuses to read more than 4,300
 
 
 class Ticket(NamedTuple):
@@ -55,9 +58,8 @@ class Ticket(NamedTuple):
             return None
         function, _, stream = data.removeprefix(_MAGIC).partition(b" ")
         # Only functions of this kind: a ticket must not make a worker submit other jobs in its own name.
-        if not function.startswith(_PREFIX) or not stream.isdigit():
-            return None
-        return cls(function, int(stream))
+        is_ours = function.startswith(_PREFIX) and b"\0" not in function and len(function) <= MAX_FUNCTION_BYTES
+        return cls(function, int(stream)) if is_ours and _is_number(stream) else None
 
 
 class Pull(NamedTuple):
@@ -76,7 +78,7 @@ class Pull(NamedTuple):
     @classmethod
     def parse(cls, data: bytes) -> Pull:
         stream, _, offset = data.partition(b" ")
-        if not (stream.isdigit() and offset.isdigit()):
+        if not (_is_number(stream) and _is_number(offset)):
             raise LocalProtocolError(f"not a pull: {data[:40]!r}")
         return cls(int(stream), int(offset))
 
@@ -97,12 +99,16 @@ class Pull(NamedTuple):
 
     @staticmethod
     def read(answer: bytes) -> bytes | None:
-        """The piece in an answer; None at the end. Raises PayloadError for a failure."""
+        """The piece in an answer; None at the end. Raises PayloadError for a failure, or what is no answer."""
         kind, rest = answer[:1], answer[1:]
         if kind == b"+" and rest:
             return rest
         if kind == b"!":
             raise PayloadError(f"the client could not send the payload: {rest.decode(errors='replace')}")
         if answer != b".":
-            raise RemoteProtocolError("INVALID_PACKET", "not an answer to a pull")
+            raise PayloadError(f"not an answer to a pull: {answer[:40]!r}")
         return None
+
+
+def _is_number(word: bytes) -> bool:
+    return word.isdigit() and len(word) <= MAX_DIGITS

@@ -21,7 +21,7 @@ from abraxas_py import (
     open_client,
 )
 from abraxas_py.intake import WATCH_INTERVAL, PulledPayload
-from abraxas_py.protocol.pull import PIECE_BYTES, Ticket
+from abraxas_py.protocol.pull import PIECE_BYTES, Pull, Ticket
 
 pytestmark = pytest.mark.usefixtures("autojump_clock")
 
@@ -385,6 +385,34 @@ async def test_a_pull_that_nobody_takes_ends_the_reading() -> None:
         assert caught == ["the client is gone"]
         assert trio.current_time() == pytest.approx(2 * WATCH_INTERVAL)
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("ticket", [b"abraxas.payload.x " + b"1" * 5000, b"abraxas.payload.\0x 5", b"upper 5"])
+async def test_a_payload_that_only_begins_like_a_ticket_is_a_payload(ticket: bytes) -> None:
+    server = Server()
+    payload = b"\0abraxas-payload\0" + ticket
+    async with open_client(server.dial) as client, trio.open_nursery() as nursery:
+        await run_worker(nursery, server, lambda job: job.data, stream=False)
+        assert await client.submit("f", payload) == payload
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("answer", [b"garbage", b"", b"!\xff"])
+async def test_whoever_answers_pulls_with_nonsense_ends_that_job_alone(answer: bytes, stream: bool) -> None:
+    server = Server()
+    async with open_client(server.dial) as client, trio.open_nursery() as nursery:
+        client.worker.take("abraxas.payload.evil", lambda job: job.complete(answer))
+        await run_worker(nursery, server, echo, stream=stream)
+        with pytest.raises(JobRaised, match="PayloadError: "):
+            await client.submit("f", b"\0abraxas-payload\0abraxas.payload.evil 5")
+        assert await client.submit("f", b"abc") == b"abc"
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_pull_with_a_number_beyond_measure_is_refused() -> None:
+    with pytest.raises(LocalProtocolError, match="not a pull"):
+        Pull.parse(b"1 " + b"1" * 5000)
 
 
 async def test_a_slow_client_is_waited_for() -> None:
