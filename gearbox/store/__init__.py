@@ -237,7 +237,7 @@ class Tx(Protocol):
         """Members of the job's pool that have not ended."""
 
     def pool_results(self, id: int, limit: int) -> list[Job]:
-        """Members of the job's pool that are complete or duplicates, in order of id."""
+        """Members of the job's pool that are complete or duplicates and were not retried, in order of id."""
 
     def failed_members(self, id: int, limit: int) -> list[Job]:
         """Members of the job's pool that failed or are duplicates, in order of id."""

@@ -25,25 +25,28 @@ SELECT_JOB = f"SELECT {JOB} FROM gearbox_jobs j WHERE j.id = :id"
 SELECT_JOB_OF_TOKEN = f"SELECT {JOB} FROM gearbox_jobs j WHERE j.submit_token = :submit_token"
 SELECT_JOBS = f"SELECT {JOB} FROM gearbox_jobs j WHERE j.id IN (%s) ORDER BY j.id"
 SELECT_CURRENT = f"SELECT {JOB} FROM gearbox_jobs j WHERE {one_of('j.status', CURRENT)} ORDER BY j.id DESC LIMIT :limit"
+RETRY = "SELECT 1 FROM gearbox_jobs r WHERE r.retry_of ="  # the retry of a member of a pool takes its place
 SELECT_FACTS = f"""
 SELECT {JOB},
     EXISTS (SELECT 1 FROM gearbox_jobs m WHERE m.before_id = j.id AND m.status IN ({listed(CURRENT)})),
     EXISTS (SELECT 1 FROM gearbox_jobs m WHERE m.before_id = j.id AND m.status IN ({listed(FAILED)})
-        AND NOT EXISTS (SELECT 1 FROM gearbox_jobs r WHERE r.retry_of = m.id)),
+        AND NOT EXISTS ({RETRY} m.id)),
     EXISTS (SELECT 1 FROM gearbox_jobs m WHERE m.before_id = j.id AND m.status = 'duplicate')
 FROM gearbox_jobs j WHERE j.id = :id
 """
 SELECT_TWIN = f"""
 SELECT id FROM gearbox_jobs WHERE dedupe = :dedupe AND has_dedupe = 1 AND {one_of("status", ACTIVE)}
 """
-SELECT_POOL_DUPLICATES = """
-SELECT DISTINCT see_other FROM gearbox_jobs WHERE before_id = :id AND status = 'duplicate'
+SELECT_POOL_DUPLICATES = f"""
+SELECT DISTINCT j.see_other FROM gearbox_jobs j
+WHERE j.before_id = :id AND j.status = 'duplicate' AND NOT EXISTS ({RETRY} j.id)
 """
 SELECT_UNFINISHED = f"""
 SELECT id FROM gearbox_jobs WHERE before_id = :id AND status IN ({listed(CURRENT)}) ORDER BY id LIMIT :limit
 """
 SELECT_RESULTS = f"""
-SELECT {JOB} FROM gearbox_jobs j WHERE j.before_id = :id AND j.status IN ('complete', 'duplicate')
+SELECT {JOB} FROM gearbox_jobs j
+WHERE j.before_id = :id AND j.status IN ('complete', 'duplicate') AND NOT EXISTS ({RETRY} j.id)
 ORDER BY j.id LIMIT :limit
 """
 SELECT_RETRY = f"SELECT {JOB} FROM gearbox_jobs j WHERE j.retry_of = :id"

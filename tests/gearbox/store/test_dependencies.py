@@ -161,13 +161,17 @@ def test_after_and_pool_must_both_open_and_a_failed_after_wins_at_once(store: St
         assert status(store, target) is (Status.RUNNING if expected is Status.WAITING else Status.ERRORED)
 
 
-def test_a_failed_member_that_was_retried_counts_as_its_retry(store: Store) -> None:
+@pytest.mark.parametrize("is_duplicate", [False, True])
+def test_a_failed_member_that_was_retried_counts_as_its_retry(store: Store, is_duplicate: bool) -> None:
+    original = queue(store, dedupe="D").value if is_duplicate else None
     target = queue(store, after_date=NOW + 100).value
-    member = queue(store, before_id=target).value
+    member = queue(store, dedupe="D", before_id=target).value
     other = queue(store, before_id=target).value
-    looked_at(store, fail(store, member))
+    looked_at(store, fail(store, original or member))
     again = run(store, partial(bundles.retry, member, True)).value[member]
     looked_at(store, complete(store, other))
-    looked_at(store, complete(store, again))
     looked_at(store, run(store, partial(life.look, target), NOW + 100), NOW + 100)
+    assert status(store, target) is Status.WAITING
+    looked_at(store, complete(store, again))
     assert status(store, target) is Status.RUNNING
+    assert [job.id for job in read(store, lambda tx: tx.pool_results(target, 10))] == [other, again]
