@@ -53,7 +53,7 @@ REMAINS_BYTES = 2**16  # of the end of each output in the data of a failure: it 
 NOT_EXECUTABLE = 126  # POSIX, "Exit Status for Commands"
 NOT_FOUND = 127
 SIGNAL_BASE = 128
-NUMBER = re.compile(rb"\s*[0-9]{1,15}(\.[0-9]{1,15})?\s*%?\s*", re.ASCII)
+NUMBER = re.compile(rb"\s*([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*%?\s*")
 PROGRESS_LONGEST = 64  # bytes of a line with a number
 BAD_OUTPUT = 422  # the command ended well, but what it printed is not in the form that was declared
 
@@ -197,7 +197,7 @@ def read_progress(text: bytes) -> tuple[list[float], bytes]:
     ([1.0, 2.5], b'3')
     """
     *lines, rest = text.split(b"\n")
-    numbers = [float(line.rstrip(b" %")) for line in lines if NUMBER.fullmatch(line)]
+    numbers = [float(match[1]) for line in lines if (match := NUMBER.fullmatch(line))]
     return numbers, rest if len(rest) <= PROGRESS_LONGEST else b"?"  # of a line that is no number
 
 

@@ -19,6 +19,7 @@ from gearbox.work.runner import (
     Report,
     decode,
     prepare,
+    read_progress,
     refusal,
     warnings,
     words,
@@ -164,6 +165,17 @@ def test_a_killed_command_names_its_signal() -> None:
 def test_the_output_of_a_failed_command_is_bounded() -> None:
     report = decode(Output.STRING, Exit(1, b"a" * (2**16 + 5), b""))
     assert report.data["data"]["stdout"] == "[5 bytes left out] " + "a" * 2**16
+
+
+@pytest.mark.parametrize("line", ["42", "42%", " 42 % ", "42.0", "42\r", "42%\r", "42 %\t\r"])
+def test_progress_is_read_from_a_line_of_any_make(line: str) -> None:
+    assert read_progress(line.encode() + b"\n") == ([42.0], b"")
+
+
+@given(st.binary() | st.text("0123456789.% \t\r\x0b\x0c\n").map(str.encode))
+def test_what_is_no_progress_is_passed_over(text: bytes) -> None:
+    numbers, _ = read_progress(text)
+    assert all(0 <= number <= 1e15 for number in numbers)
 
 
 JSON_VALUES = st.recursive(
