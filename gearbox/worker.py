@@ -32,7 +32,8 @@ import uuid
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from functools import cache, partial
-from typing import Any, TypeVar
+from math import isfinite
+from typing import Any, SupportsFloat, TypeVar
 
 import attrs
 import trio
@@ -102,11 +103,17 @@ class Job:
         """The trace of whoever queued the job (W3C Trace Context): give it to what this job does and queues."""
         return trace_of(self._work.meta.get(META))
 
-    def progress(self, number: float) -> None:
-        """Tell how far it is, by custom a percentage; from any thread, as often as you like. Raises JobLost."""
+    def progress(self, number: SupportsFloat) -> None:
+        """Tell how far it is, by custom a percentage; from any thread, as often as you like.
+
+        Raises JobLost, and ValueError or TypeError for what is no finite number.
+        """
+        value = float(number)  # of whatever kind: a Decimal or a numpy.float32 is no JSON
+        if not isfinite(value):
+            raise ValueError(f"progress is not a finite number: {value}")
         if self._work.is_over:
             raise JobLost("the core does not want this job any more")
-        self._token.run_sync_soon(self._work.tell_progress, number)
+        self._token.run_sync_soon(self._work.tell_progress, value)
 
 
 signature = cache(inspect.signature)  # made once for a function, not for each of its jobs

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -128,6 +129,29 @@ async def test_progress_and_the_results_of_earlier_jobs(open_gearman: Any, monke
     progress, end = gearman.params_of("job_data")
     assert progress == {"id": 7, "attempt": 2, "progress": 50}
     assert end == {"id": 7, "attempt": 2, "status": "complete", "data": 11}
+
+
+async def test_progress_may_be_a_number_of_any_kind_and_what_is_none_fails_its_job_alone(open_gearman: Any) -> None:
+    told = trio.Event()
+
+    def job_data(params: Any) -> None:
+        if "progress" in params:
+            told.set()
+
+    async with open_gearman({**ACCEPTING, "job_data": job_data}) as gearman:
+        worker = Worker([gearman.address])
+
+        @worker.method("a::tell")
+        async def tell(number: str) -> None:
+            current_job().progress(Decimal(number))
+            await told.wait()
+
+        async with working(worker):
+            for number in ("nan", "-inf"):
+                report = await do(gearman, "a::tell", number)
+                assert report["data"]["message"] == f"ValueError: progress is not a finite number: {number}"
+            await submit(gearman.address, "a::tell", "42.5", gearbox_id=7, gearbox_attempt=1)
+            assert gearman.params_of("job_data")[0] == {"id": 7, "attempt": 1, "progress": 42.5}
 
 
 async def test_a_job_that_is_not_wanted_any_more_is_stopped_and_not_reported(
