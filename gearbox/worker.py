@@ -31,7 +31,7 @@ import traceback
 import uuid
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from functools import cache, partial
+from functools import partial
 from math import isfinite
 from typing import Any, SupportsFloat, TypeVar
 
@@ -116,7 +116,6 @@ class Job:
         self._token.run_sync_soon(self._work.tell_progress, value)
 
 
-signature = cache(inspect.signature)  # made once for a function, not for each of its jobs
 _current: ContextVar[Job] = ContextVar("gearbox job")
 
 
@@ -132,14 +131,16 @@ class _Method:
     name: str
     function: Callable[..., Any]
     concurrency: int
+    signature: inspect.Signature | None = attrs.field(init=False)  # made once, not for each job
     threads: trio.CapacityLimiter = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.signature = signature_of(self.function)
         self.threads = trio.CapacityLimiter(self.concurrency)
 
     async def __call__(self, work: Assignment) -> Report:
         _current.set(Job(work, trio.lowlevel.current_trio_token()))
-        call = bind(self.function, work.params)
+        call = bind(self.function, self.signature, work.params)
         if isinstance(call, Report):
             return call
         try:
@@ -152,8 +153,16 @@ class _Method:
         return completed(value)
 
 
-def bind(function: Callable[..., Any], params: Any) -> Callable[[], Any] | Report:
-    """The call of a function with a job's params; a report, if they do not fit."""
+def signature_of(function: Callable[..., Any]) -> inspect.Signature | None:
+    """None for what does not tell what it takes, as `max` and others that are not written in Python."""
+    try:
+        return inspect.signature(function)
+    except ValueError:
+        return None
+
+
+def bind(function: Callable[..., Any], signature: inspect.Signature | None, params: Any) -> Callable[[], Any] | Report:
+    """The call of a function with a job's params; a report, if they are known not to fit."""
     args: Sequence[Any] = ()
     kwargs: dict[str, Any] = {}
     match params:
@@ -166,7 +175,8 @@ def bind(function: Callable[..., Any], params: Any) -> Callable[[], Any] | Repor
         case _:
             args = [params]
     try:
-        signature(function).bind(*args, **kwargs)
+        if signature is not None:
+            signature.bind(*args, **kwargs)
     except TypeError as problem:
         return failure(Code.BAD_REQUEST, f"the arguments do not fit: {problem}")
     return partial(function, *args, **kwargs)

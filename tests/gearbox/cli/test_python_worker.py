@@ -104,6 +104,16 @@ async def test_what_a_function_raises_fails_its_job(open_gearman: Any) -> None:
             assert report["data"] == {"code": 400, "message": "the arguments do not fit: too many positional arguments"}
 
 
+async def test_a_function_that_has_no_signature_is_called_unchecked(open_gearman: Any) -> None:
+    async with open_gearman(ACCEPTING) as gearman:
+        worker = Worker([gearman.address])
+        worker.method("a::max")(max)
+        async with working(worker):
+            assert await do(gearman, "a::max", [1, 3, 2]) == {"status": "complete", "data": 3}
+            report = await do(gearman, "a::max", None)
+            assert report["data"]["message"].startswith("TypeError: ")
+
+
 async def test_progress_and_the_results_of_earlier_jobs(open_gearman: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attendants, "PROGRESS_INTERVAL", 0.01)
     told = threading.Event()
