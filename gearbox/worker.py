@@ -10,7 +10,7 @@
 
 A job's array becomes positional arguments, its object keyword arguments, any other value the only argument. What the
 function returns is the result; it must be a JSON value. An `RpcError` that it raises fails the job with its code,
-message and data; any other exception does so with code -28500 and the traceback as data.
+message and data; any other exception, SystemExit too, does so with code -28500 and the traceback as data.
 
 An `async` function runs in the worker's own trio run, a plain one in a thread. Either may ask for `current_job()`, to
 report progress and to read the results of the jobs before it.
@@ -148,7 +148,7 @@ class _Method:
                 value = await call()
             else:  # a thread that is abandoned keeps its place among `threads` until it ends
                 value = await trio.to_thread.run_sync(call, limiter=self.threads, abandon_on_cancel=True)
-        except Exception as problem:
+        except (Exception, SystemExit) as problem:  # no job may end the worker, and a retry the next one
             return failed(problem)
         return completed(value)
 
@@ -191,7 +191,7 @@ def completed(value: Any) -> Report:
     return Report(Status.COMPLETE, value)
 
 
-def failed(problem: Exception) -> Report:
+def failed(problem: Exception | SystemExit) -> Report:
     """The report of a function that raised `problem`."""
     if isinstance(problem, RpcError):
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -112,6 +113,24 @@ async def test_a_function_that_has_no_signature_is_called_unchecked(open_gearman
             assert await do(gearman, "a::max", [1, 3, 2]) == {"status": "complete", "data": 3}
             report = await do(gearman, "a::max", None)
             assert report["data"]["message"].startswith("TypeError: ")
+
+
+async def test_a_function_that_exits_fails_its_job_alone(open_gearman: Any) -> None:
+    async with open_gearman(ACCEPTING) as gearman:
+        worker = Worker([gearman.address])
+
+        @worker.method("a::plain")
+        def plain() -> None:
+            sys.exit(3)
+
+        @worker.method("a::async")
+        async def asynchronous() -> None:
+            raise SystemExit("enough")
+
+        async with working(worker):
+            for method, message in (("a::plain", "SystemExit: 3"), ("a::async", "SystemExit: enough")):
+                report = await do(gearman, method, None)
+                assert (report["data"]["code"], report["data"]["message"]) == (-28500, message)
 
 
 async def test_progress_and_the_results_of_earlier_jobs(open_gearman: Any, monkeypatch: pytest.MonkeyPatch) -> None:
