@@ -25,15 +25,16 @@ def open_log(path: str) -> int:
 class LogFile:
     """A file that text is appended to. It is opened anew when it was moved away, as logrotate does.
 
-    `complain` is told of the first failure, and of the next only after a success.
+    `complain` is told of the first failure, and of the next only after a success. `file` is a descriptor from
+    `open_log`, which is ours from now on; for who may give up the right to open it.
     """
 
-    def __init__(self, path: str, complain: Callable[[str], object]) -> None:
+    def __init__(self, path: str, complain: Callable[[str], object], file: int | None = None) -> None:
         self._path = path
         self._complain = complain
         self._spool: Spool | None = None  # none, while nothing was to be written
         # The thread's
-        self._file: int | None = None
+        self._file = file
         self._has_failed = False
 
     def write(self, text: str) -> None:
@@ -46,7 +47,9 @@ class LogFile:
 
     def close(self) -> None:
         """Nothing more will come."""
-        if self._spool is not None:
+        if self._spool is None:
+            self._close()
+        else:
             self._spool.close()
 
     def _append(self, data: bytes) -> None:
@@ -68,6 +71,8 @@ class LogFile:
             return os.path.samestat(os.fstat(file), os.stat(self._path))
         except FileNotFoundError:
             return False
+        except PermissionError:  # whoever may not look could not open it anew either
+            return True
 
     def _close(self) -> None:
         if self._file is not None:

@@ -83,10 +83,10 @@ def log_to(target: str, level: int, *, has_syslog: bool = False) -> None:
         if os.path.islink(target):
             raise ProcessError(f"--log-file: {target} is a symbolic link")
         try:
-            os.close(open_log(target))
+            file = open_log(target)
         except OSError as error:
             raise ProcessError(f"--log-file: cannot write to {target}: {error.strerror}") from error
-        handler = logging.StreamHandler(LogFile(target, _complain))
+        handler = logging.StreamHandler(LogFile(target, _complain, file))
     handler.setFormatter(_OneLine(LINE))
     root = logging.getLogger("abraxas")
     root.addHandler(handler)

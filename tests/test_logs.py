@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from abraxas_py import spool
-from abraxas_py.logs import LogFile, Syslog
+from abraxas_py.logs import LogFile, Syslog, open_log
 
 WAIT = 10.0  # s for what should come at once
 
@@ -46,6 +46,14 @@ def test_a_file_that_was_moved_away_or_replaced_is_left_alone(tmp_path: Path) ->
     spool.settle()
     assert (tmp_path / "log.1").read_text() == "one\n"
     assert path.read_text() == "three\n"
+
+
+def test_a_file_that_was_opened_before_is_written_to_without_being_opened(tmp_path: Path) -> None:
+    (tmp_path / "log").symlink_to(tmp_path / "target")  # which is refused
+    log = LogFile(str(tmp_path / "log"), print, open_log(str(tmp_path / "target")))
+    log.write("one\n")
+    spool.settle()
+    assert (tmp_path / "target").read_text() == "one\n"
 
 
 def test_a_symbolic_link_is_not_followed(tmp_path: Path) -> None:

@@ -146,6 +146,13 @@ def test_the_log_is_opened_anew_when_it_was_moved_away(start: Start, tmp_path: P
     until(lambda: "log reopened" in log.read_text())
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_log_that_only_root_may_open_is_written_to_after_root_was_given_up(start: Start, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    start("--verbose", "INFO", "--user", "nobody", "-l", str(log))
+    until(lambda: "serving" in log.read_text())
+
+
 def test_a_log_behind_a_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     code, message = refused("-l", str(tmp_path / "link"))
