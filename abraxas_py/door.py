@@ -114,8 +114,8 @@ class Door:
     def accept(self, descriptor: int, now: float) -> Iterator[Arrival]:
         """Those who wait at a listener."""
         listener = self._listeners.get(descriptor)
-        if listener is None:
-            return  # what an earlier one of this pass has closed
+        if listener is None or self.again_at < inf:
+            return  # what an earlier one of this pass has closed, or shut for a while
         for _ in range(ACCEPTS_PER_PASS):
             try:
                 accepted, address = listener.socket.accept()

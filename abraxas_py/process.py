@@ -153,7 +153,7 @@ def notify(message: str) -> None:
     """Tell systemd, where it started us (sd_notify)."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if address:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifier, suppress(OSError):
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifier:
             notifier.connect("\0" + address[1:] if address.startswith("@") else address)
             notifier.sendall(message.encode())
 

@@ -33,8 +33,9 @@ class Abraxas:
         )
         assert self.process.stderr is not None
         for line in self.process.stderr:
-            if found := re.search(r"abraxas serves .*127\.0\.0\.1:(\d+)", line):
-                self.port = int(found[1])
+            if "abraxas serves" in line:
+                self.ports = [int(port) for port in re.findall(r"127\.0\.0\.1:(\d+)", line)]
+                self.port = self.ports[0]
                 return
         raise AssertionError(f"it did not start: {self.process.wait()}")
 
@@ -197,6 +198,22 @@ def test_systemd_hears_of_start_watchdog_and_stop(start: Start, tmp_path: Path) 
         server.process.terminate()
         while b"STOPPING=1" not in heard:
             heard.append(listener.recv(100))
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment"),
+    [(["-L", "127.0.0.1"], {}), ([], {"NOTIFY_SOCKET": "/nowhere", "WATCHDOG_USEC": "20000"})],
+    ids=["two addresses", "a watchdog"],
+)
+def test_out_of_descriptors_it_waits_for_some(start: Start, flags: list[str], environment: dict[str, str]) -> None:
+    server = start("-f", "32", *flags, **environment)
+    peers = [socket.create_connection(("127.0.0.1", port), TIMEOUT) for port in server.ports for _ in range(40)]
+    assert server.process.stderr is not None
+    told = (line for line in server.process.stderr if "cannot accept" in line)
+    assert [bool(next(told, "")) for _ in range(2)] == [True, True]
+    for peer in peers:
+        peer.close()
+    assert server.ask(b"verbose") == b"OK ERROR\n"
 
 
 def test_flags_may_stand_in_a_file_and_the_command_line_comes_first(start: Start, tmp_path: Path) -> None:
