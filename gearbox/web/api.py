@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from gearbox import rpc
 from gearbox.errors import Code, RpcError
@@ -16,7 +16,7 @@ from gearbox.methods.surface import SURFACE
 from gearbox.trace import META, trace_of
 from gearbox.web.access import Role
 from gearbox.web.actions import BodyRefused, body_of
-from gearbox.web.desk import desk_of, identity_of
+from gearbox.web.desk import desk_of, identity_of, json_of
 from gearbox.web.openapi import document
 
 __all__ = ["call", "describe", "failure", "status_of"]
@@ -26,7 +26,7 @@ TRUTH = {"true": True, "false": False}
 
 async def describe(request: Request) -> Response:
     """The OpenAPI document."""
-    return JSONResponse(document(SURFACE, desk_of(request).base))
+    return json_of(document(SURFACE, desk_of(request).base))
 
 
 async def call(request: Request) -> Response:
@@ -48,7 +48,7 @@ async def call(request: Request) -> Response:
         value = await desk_of(request).call(name, params, identity.name, trace)
     except RpcError as error:
         return failure(error)
-    return Response(rpc.dump(value), media_type="application/json")
+    return json_of(value)
 
 
 def _from_query(request: Request) -> Any:
@@ -71,7 +71,7 @@ async def _from_body(request: Request) -> Any:
 
 
 def failure(error: RpcError) -> Response:
-    return JSONResponse({"error": error.as_json()}, status_of(error))
+    return json_of({"error": error.as_json()}, status_of(error))
 
 
 def status_of(error: RpcError) -> int:

@@ -12,17 +12,17 @@ import jinja2
 import trio
 from markupsafe import Markup
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
 
 import abraxas_py
-from gearbox import methods
+from gearbox import methods, rpc
 from gearbox.core import Core
 from gearbox.errors import Code, RpcError
 from gearbox.web import words
 from gearbox.web.access import Access, Http, Identity, Role
 from gearbox.web.series import Series
 
-__all__ = ["PROBE_PATIENCE", "Desk", "desk_of", "identity_of"]
+__all__ = ["PROBE_PATIENCE", "Desk", "desk_of", "identity_of", "json_of", "utf8"]
 
 HIDDEN = Markup('<input type="hidden" name="form_token" value="{}"><input type="hidden" name="next" value="{}">')
 ANSWER_TIMEOUT = 30.0  # s
@@ -87,10 +87,24 @@ class Desk:
             is_failing=self.core().is_failing,
             **values,
         )
-        response = HTMLResponse(text, status)
+        response = HTMLResponse(utf8(text), status)
         if "notice" in request.cookies:
             response.delete_cookie("notice", self.base or "/")
         return response
+
+
+def utf8(text: str) -> bytes:
+    r"""Text for people; what UTF-8 cannot hold (half a surrogate, which JSON of a job may have) is shown escaped.
+
+    >>> utf8("caf\u00e9 \ud83d")
+    b'caf\xc3\xa9 \\ud83d'
+    """
+    return text.encode(errors="backslashreplace")
+
+
+def json_of(value: Any, status: int = 200) -> Response:
+    """An answer for programs."""
+    return Response(rpc.dump(value), status, media_type="application/json")
 
 
 def desk_of(request: Request) -> Desk:

@@ -9,11 +9,11 @@ from urllib.parse import urlencode
 
 import trio
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from gearbox.errors import Code, RpcError
 from gearbox.web import charts, forecast, graph
-from gearbox.web.desk import Desk, desk_of
+from gearbox.web.desk import Desk, desk_of, json_of, utf8
 
 __all__ = ["PAGES", "overview_fragment"]
 
@@ -90,7 +90,7 @@ async def job_export(request: Request) -> Response:
     """All that is kept of a job, as a file."""
     id = request.path_params["id"]
     history = await desk_of(request).call("history", {"id": id})
-    return _file(JSONResponse(history), f"job-{id}.json")
+    return _file(json_of(history), f"job-{id}.json")
 
 
 async def job_data(request: Request) -> Response:
@@ -101,8 +101,8 @@ async def job_data(request: Request) -> Response:
         raise RpcError(Code.NOT_FOUND, "no such job")
     data = row["data"]
     if isinstance(data, str):
-        return _file(Response(data, media_type="text/plain; charset=utf-8"), f"job-{id}.txt")
-    return _file(JSONResponse(data), f"job-{id}-data.json")
+        return _file(Response(utf8(data), media_type="text/plain; charset=utf-8"), f"job-{id}.txt")
+    return _file(json_of(data), f"job-{id}-data.json")
 
 
 def _file(response: Response, name: str) -> Response:
@@ -222,7 +222,7 @@ async def audit(request: Request) -> Response:
     params = {"below": request.query_params.get("below"), "limit": PAGE}
     deeds = await desk.call("audit", params)
     if request.query_params.get("format") == "json":
-        return _file(JSONResponse(deeds), "audit.json")
+        return _file(json_of(deeds), "audit.json")
     more = deeds[-1]["id"] if len(deeds) == PAGE else None
     return desk.page(request, "audit.html", title="Audit", deeds=deeds, more=more)
 

@@ -133,6 +133,24 @@ async def test_downloads(tmp_path: Path, autojump_clock: Clock) -> None:
         assert (await it.get("/audit?format=json")).json[-1]["action"] == "schedule"
 
 
+async def test_half_a_surrogate_hides_no_page_and_no_download(tmp_path: Path, autojump_clock: Clock) -> None:
+    """JSON may carry it escaped (JavaScript's "😀".slice(0, 1) does), UTF-8 may not."""
+    async with site(tmp_path / "db") as it:
+        half = "cut emoji \ud83d"
+        await it.system.work("a::b", lambda request: ValueError(half))
+        id = await it.system.gearbox.queue("a::b", [half])
+        assert (await it.get(f"/api/watch?id={id}")).json["error"] == {"code": 42, "message": half}
+        for page in ("/", "/jobs", "/failed", f"/jobs/{id}"):
+            answer = await it.get(page)
+            assert (answer.status, "cut emoji \\ud83d" in answer.text) == (200, True), page
+        assert (await it.get(f"/jobs/{id}/export")).json["job"]["data"]["message"] == half
+        assert (await it.get(f"/jobs/{id}/data")).json["message"] == half
+        await it.system.work("c::d", lambda request: half)
+        text = await it.system.gearbox.queue("c::d")
+        await it.system.gearbox.watch(text)
+        assert (await it.get(f"/jobs/{text}/data")).text == "cut emoji \\ud83d"
+
+
 async def test_health(tmp_path: Path, autojump_clock: Clock) -> None:
     async with site(tmp_path / "db") as it:
         assert (await it.get("/healthz")).text == "ok\n"
