@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from http.cookies import SimpleCookie
 from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -59,8 +59,8 @@ class Guard:
         if len(headers.getlist("host")) != 1 or not self._access.is_host_known(host):
             return PlainTextResponse("This host is not served here: name it in GEARBOX_HTTP_HOSTS.\n", 421)
         path = scope["path"].removeprefix(self._base)
-        cookie = SimpleCookie(headers.get("cookie", "")[:4096]).get(COOKIE)
-        identity = self._access.identify(headers.get("authorization"), None if cookie is None else cookie.value)
+        cookie = HTTPConnection(scope).cookies.get(COOKIE)  # SimpleCookie stops at another program's odd one
+        identity = self._access.identify(headers.get("authorization"), cookie)
         scope.setdefault("state", {})["identity"] = identity
         if scope["method"] not in SAFE:
             if not self._access.is_origin_ours(headers.get("origin"), headers.get("sec-fetch-site"), host):

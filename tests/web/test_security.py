@@ -156,6 +156,17 @@ async def test_a_token_opens_the_api_and_the_pages(tmp_path: Path, autojump_cloc
         assert (await it.get("/audit")).status == 303
 
 
+@pytest.mark.parametrize("other", ["theme=dark", 'prefs={"a":1}', "x=a b", "flag", "a[0]=1", "big=" + "x" * 4200])
+async def test_cookies_of_other_programs_on_this_host_keep_nobody_out(
+    tmp_path: Path, autojump_clock: Clock, other: str
+) -> None:
+    async with site(tmp_path / "db", TOKENS) as it:
+        await it.post("/login", {"token": SECRET}, page="/login")
+        ours = f"gearbox={it.cookies.pop('gearbox')}"
+        assert (await it.get("/audit", cookie=f"{other}; {ours}")).status == 200
+        assert (await it.get("/audit", cookie=f"{ours}; {other}")).status == 200
+
+
 async def test_a_reader_looks_and_does_nothing(tmp_path: Path, autojump_clock: Clock) -> None:
     async with site(tmp_path / "db", TOKENS) as it:
         await it.post("/login", {"token": READER}, page="/login")
