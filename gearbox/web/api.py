@@ -15,7 +15,7 @@ from gearbox.errors import Code, RpcError
 from gearbox.methods.surface import SURFACE
 from gearbox.trace import META, trace_of
 from gearbox.web.access import Role
-from gearbox.web.actions import BodyRefused, body_of
+from gearbox.web.actions import body_of
 from gearbox.web.desk import desk_of, identity_of, json_of
 from gearbox.web.openapi import document
 
@@ -36,14 +36,15 @@ async def call(request: Request) -> Response:
     if surface is None:
         return failure(RpcError(Code.NOT_FOUND, f"there is no method {name}: see /api"))
     identity = identity_of(request)
-    if request.method == "GET" and not surface.is_reading:
+    is_post = request.method == "POST"  # otherwise GET or HEAD, which no wall stands before
+    if not is_post and not surface.is_reading:
         response = failure(RpcError(405, f"{name} changes something: use POST"))
         response.headers["allow"] = "POST"
         return response
     if not surface.is_reading and identity.role < Role.OPERATOR:
         return failure(RpcError(403, "this token only allows to look"))
     try:
-        params = _from_query(request) if request.method == "GET" else await _from_body(request)
+        params = await _from_body(request) if is_post else _from_query(request)
         trace = trace_of(request.headers.get(META))
         value = await desk_of(request).call(name, params, identity.name, trace)
     except RpcError as error:
@@ -79,8 +80,3 @@ def status_of(error: RpcError) -> int:
     if isinstance(error.code, int) and 400 <= error.code < 600:
         return int(error.code)
     return 404 if error.code == Code.METHOD_NOT_FOUND else 422
-
-
-async def refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, BodyRefused)
-    return failure(RpcError(error.status, error.text))

@@ -14,6 +14,7 @@ import trio
 from core_stage import START, Clock
 from web_stage import FORM, HOST, Site, site
 
+from gearbox import rpc
 from gearbox.errors import ConfigError
 from gearbox.methods.surface import SURFACE
 from gearbox.settings import Settings
@@ -100,17 +101,21 @@ async def test_the_api_takes_json_alone_which_no_form_can_send(
 
 
 async def test_looking_changes_nothing(tmp_path: Path, autojump_clock: Clock) -> None:
-    """Every route, by GET: what only looks answers, what does something refuses."""
+    """Every route, by GET and HEAD: what only looks answers, what does something refuses."""
     async with site(tmp_path / "db") as it:
         id = await it.system.gearbox.queue("a::b", after_date=LATER)
         before = await it.system.call("history", {"id": id})
         for name, surface in SURFACE.items():
             if name == "watch":
                 continue
-            answer = await it.get(f"/api/{name}?id={id}&method=a::b&name=x&action=cancel&query=&until=2099-01-01")
+            path = f"/api/{name}?id={id}&method=a::b&name=x&action=cancel&query=&until=2099-01-01"
+            answer = await it.get(path)
             assert (answer.status == 405) is not surface.is_reading, name
+            body = rpc.dump({"id": id, "method": "a::b", "name": "x"}).encode()
+            assert (await it.request("HEAD", path, body)).status == answer.status, name
         for path in (f"/jobs/{id}/cancel", f"/jobs/{id}/run_now", "/act", "/methods/pause", "/theme", "/logout"):
             assert (await it.get(path)).status == 405, path
+            assert (await it.request("HEAD", path)).status == 405, path
         assert await it.system.call("history", {"id": id}) == before
         assert await it.system.call("audit") == []
 
