@@ -216,7 +216,7 @@ GEARBOX = {
     "store/mysql/session": ("", {"errors", "store.address", "store.clock", "store.mysql", "pymysql"}),
     "store/mysql/schema": ("", {"errors", "store.address", "store.mysql", "pymysql", "structlog"}),
     "store/mysql/adoption": (PURE, {"errors", "job", "rules.answers", "store.mysql", "store.rows"}),
-    "store/mysql/tx": ("", {"errors", "job", "store"}),
+    "store/mysql/tx": ("", {"errors", "job", "rules.recurrence", "store"}),
     "store/mysql/__init__": ("", {"errors", "job", "store", "pymysql", "structlog"}),
     "gearman": ("", {"errors", "job", "rpc", "trace", "abraxas_py", "attrs", "structlog", "trio"}),
     "cores": ("", {"core", "errors", "rules.leases", "steps", "store", "structlog", "trio"}),

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from gearbox.errors import Code, RpcError
 from gearbox.job import Control, Job, NewJob, Status
+from gearbox.rules.recurrence import Schedule
 from gearbox.store import Lock
 from gearbox.store.foresight import Foresight
 from gearbox.store.reading import SELECT_DUE, named, portions
@@ -54,6 +55,10 @@ class MysqlTx(SqlTx):
     def alter(self, job: Job, values: Mapping[str, Any]) -> Job:
         self._measure(values.get("result_data"))
         return super().alter(job, values)
+
+    def put_schedule(self, schedule: Schedule) -> None:
+        self._measure(schedule.template)
+        super().put_schedule(schedule)
 
     def _measure(self, text: str | None) -> None:
         if text is not None and len(text) > self._largest // 4 and len(text.encode()) > self._largest:

@@ -21,7 +21,8 @@ from store_stage import complete, fail, moment, queue, raw, read, run, status
 from gearbox.errors import RpcError, StoreBusy, StoreError, StoreFenced, StoreUncertain
 from gearbox.job import NewJob, Reported, Status
 from gearbox.rules.leases import CORE_LEASE
-from gearbox.steps import cores, life
+from gearbox.rules.recurrence import Missed, Overlap, Schedule
+from gearbox.steps import cores, life, recurring
 from gearbox.store import Lock, Moment, Result, Store, Tx, open_store
 from gearbox.store import mysql as mysql_store
 from gearbox.store.address import MysqlAddress
@@ -394,6 +395,17 @@ def test_arguments_that_are_too_large_are_refused_alone(small: Store) -> None:
     assert isinstance(last, Result)
     assert isinstance(refused, RpcError)
     assert refused.code == 413
+
+
+@pytest.mark.parametrize("size", [600_000, 3 << 20], ids=["more than a job may have", "more than a packet"])
+def test_a_recurring_entry_whose_jobs_could_not_be_stored_is_refused_alone(small: Store, size: int) -> None:
+    template = f'{{"name":"a::b","args":{text(size)}}}'
+    entry = Schedule("nightly", "0 3 * * *", "UTC", Overlap.SKIP, Missed.ONCE, template, 0.0, "", 0.0)
+    refused, stored = small.run_batch([partial(recurring.schedule, entry), ONE], moment()).outcomes
+    assert isinstance(refused, RpcError)
+    assert refused.code == 413
+    assert isinstance(stored, Result)
+    assert read(small, lambda tx: tx.schedules()) == []
 
 
 def test_a_result_that_is_too_large_is_an_error_not_cut(small: Store) -> None:
