@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import Any
 
 from gearbox import rpc
-from gearbox.errors import Code
+from gearbox.errors import Code, RpcError
 from gearbox.job import (
     ACTIVE,
     Backoff,
@@ -35,7 +35,19 @@ from gearbox.job import (
 )
 from gearbox.rules.answers import error_text
 
-__all__ = ["LEASE", "MISSING_GRACE", "NOOPWAIT", "STOPPED", "adopt", "alive", "begin", "delay_of", "failed", "settle"]
+__all__ = [
+    "LEASE",
+    "MISSING_GRACE",
+    "NOOPWAIT",
+    "STOPPED",
+    "adopt",
+    "alive",
+    "begin",
+    "delay_of",
+    "failed",
+    "settle",
+    "unkept",
+]
 
 NOOPWAIT = "gearbox\\core::noopwait"
 
@@ -81,6 +93,15 @@ def settle(job: Job, event: Event, now: float, chance: float = 0.5) -> Transitio
             return _to(Status.MISSING, "no worker left", lease_at=now + MISSING_GRACE)
         case Unsent():
             return _released("never sent", job) if job.status is Status.RUNNING else None
+
+
+def unkept(event: Event, problem: str) -> Event:
+    """What stands for news whose data the store cannot keep: an error, for a part of the data would be no result.
+
+    An attempt that has ended by Gearman's word has ended as before.
+    """
+    error = RpcError(int(Code.TOO_LARGE), problem).as_json()
+    return Ended(error, event.outcome) if isinstance(event, Ended) else Reported(Status.ERRORED, rpc.dump(error))
 
 
 def begin(job: Job, now: float) -> Transition | None:

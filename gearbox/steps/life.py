@@ -39,7 +39,6 @@ from gearbox.job import (
     altered,
 )
 from gearbox.rules import attempts, inputs
-from gearbox.rules.answers import error_text
 from gearbox.store import Lock, Moment, Result, Tx
 from gearbox.store.foresight import changes_job, starts_job
 
@@ -215,11 +214,7 @@ def report(id: int, epoch: int | None, news: Reported, tx: Tx, moment: Moment) -
             why = f"late result of attempt {epoch or 'unknown'} refused: {news.status.value}"
             tx.note(job, moment.now, why, moment.owner)
         return Result()
-    try:
-        return Result(actions=react(tx, moment, job, news))
-    except RpcError as error:  # the store cannot keep the data; a part of it would be no result
-        text = error_text(Code.TOO_LARGE, error.message)
-        return Result(actions=react(tx, moment, job, Reported(Status.ERRORED, text)))
+    return Result(actions=react(tx, moment, job, news))
 
 
 @starts_job
@@ -335,7 +330,10 @@ def react(tx: Tx, moment: Moment, job: Job, event: Event) -> list[Action]:
     transition = attempts.settle(job, event, moment.now, _chance(moment, job))
     if transition is None:
         return []
-    changed, actions = _change(tx, moment, job, transition)
+    try:
+        changed, actions = _change(tx, moment, job, transition)
+    except RpcError as error:  # its data is more than the store can keep
+        return react(tx, moment, job, attempts.unkept(event, error.message))
     if changed.status is Status.READY:  # released: it may start again at once
         actions.append(Recheck((changed.id,)))
     return actions

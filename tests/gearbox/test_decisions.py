@@ -245,6 +245,18 @@ def test_settle_to_the_letter(was: Job, event: Event, decided: Transition | None
     assert attempts.settle(was, event, NOW) == decided
 
 
+@pytest.mark.parametrize(
+    ("news", "instead"),
+    [
+        (Ended({"code": 1}, Outcome.REFUSED), Ended({"code": 413, "message": "too much"}, Outcome.REFUSED)),
+        (Reported(Status.COMPLETE, "1"), Reported(Status.ERRORED, '{"code":413,"message":"too much"}')),
+        (Reported(data="1", separator=""), Reported(Status.ERRORED, '{"code":413,"message":"too much"}')),
+    ],
+)
+def test_news_with_more_data_than_can_be_kept_is_an_error(news: Event, instead: Event) -> None:
+    assert attempts.unkept(news, "too much") == instead
+
+
 def test_chance_spreads_what_failed_together() -> None:
     flaky = attrs.evolve(RETRIED, backoff=Backoff.EXPONENTIAL, retry_delay=100.0, retry_delay_max=1000.0)
     for event in (Ended({"code": 1}), Lapsed(), Reported(Status.ERRORED)):

@@ -16,10 +16,10 @@ import pymysql.err
 import pytest
 from mariadb_stage import DURABLE, MariaDb
 from mysql_proxy_stage import Proxy
-from store_stage import complete, fail, moment, queue, raw, read, run, status
+from store_stage import NOW, complete, fail, moment, queue, raw, read, run, status
 
 from gearbox.errors import RpcError, StoreBusy, StoreError, StoreFenced, StoreUncertain
-from gearbox.job import NewJob, Reported, Status
+from gearbox.job import Ended, NewJob, Outcome, Reported, Status
 from gearbox.rules.leases import CORE_LEASE
 from gearbox.rules.recurrence import Missed, Overlap, Schedule
 from gearbox.steps import cores, life, recurring
@@ -429,3 +429,17 @@ def test_data_that_grows_too_large_by_pieces_is_an_error(small: Store) -> None:
     assert (job.status, job.retries) == (Status.WAITING, 1)
     assert '"code":413' in job.result_data
     assert fail(small, id).actions == ()
+
+
+@pytest.mark.parametrize("size", [600_000, 3 << 20])
+@pytest.mark.parametrize("outcome", [Outcome.WORKER_FAILED, Outcome.REFUSED])
+def test_an_attempt_that_ended_with_too_large_an_error_has_ended(small: Store, size: int, outcome: Outcome) -> None:
+    id = queue(small, max_retries=1).value
+    for epoch in (1, 2):
+        ended = Ended({"code": -28502, "message": "z" * size}, outcome)
+        run(small, partial(life.settle, id, epoch, ended))
+        run(small, partial(life.look, id), now=NOW + 9)
+    job = read(small, lambda tx: tx.job(id))
+    assert (job.status, job.retries) == (Status.ERRORED, 1)
+    assert '"code":413' in job.result_data
+    assert [attempt.outcome for attempt in read(small, lambda tx: tx.attempts(id))] == [outcome, outcome]
