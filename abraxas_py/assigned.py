@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Assigned", "Result"]
 
-MAX_RESULT_BYTES = MAX_PACKET_BYTES - 4096  # gathered for one WORK_COMPLETE, whose packet holds the handle, too
+MAX_RESULT_BYTES = MAX_PACKET_BYTES - 4096  # in one packet, which holds the job's handle, too
 
 
 class Assigned:
@@ -103,7 +103,10 @@ class Assigned:
         return self._engagement.line
 
     def send_data(self, data: bytes | str) -> None:
-        """Send a piece of the result at once (WORK_DATA), in streaming mode or not."""
+        """Send a piece of the result at once (WORK_DATA), in streaming mode or not.
+
+        Raises LocalProtocolError for what is too much for a packet (64 MiB), as `warn` does.
+        """
         self._report(Type.WORK_DATA, as_bytes(data))
 
     def warn(self, data: bytes | str) -> None:
@@ -115,10 +118,14 @@ class Assigned:
         self._report(Type.WORK_STATUS, b"%b\0%b" % (str(numerator).encode(), str(denominator).encode()))
 
     def complete(self, data: bytes | str = b"") -> None:
-        """End the job with its result (WORK_COMPLETE), behind what was written to `output`."""
+        """End the job with its result (WORK_COMPLETE), behind what was written to `output`.
+
+        What is too much for a packet (64 MiB) ends it in an exception that says so: the server would hang up, and give
+        the job to the next worker. The same goes for `exception`.
+        """
         self._check_open()
-        rest = self._output.take() if self._output is not None else b""
-        self._end(Packet(Type.WORK_COMPLETE, b"%b\0%b%b" % (self.handle, rest, as_bytes(data))))
+        written = self._output.take() if self._output is not None else b""
+        self._end_with(Type.WORK_COMPLETE, written + as_bytes(data))
 
     def fail(self) -> None:
         """End the job without a result (WORK_FAIL)."""
@@ -126,7 +133,7 @@ class Assigned:
 
     def exception(self, data: bytes | str) -> None:
         """End the job with an error (WORK_EXCEPTION, which needs no WORK_FAIL after it)."""
-        self._end(Packet(Type.WORK_EXCEPTION, self.handle + b"\0" + as_bytes(data)))
+        self._end_with(Type.WORK_EXCEPTION, as_bytes(data))
 
     async def has_room(self) -> None:
         """Wait until what was sent has mostly left; for those that send much with `send_data`."""
@@ -143,7 +150,14 @@ class Assigned:
 
     def _report(self, type: Type, rest: bytes) -> None:
         self._check_open()
+        if len(rest) > MAX_RESULT_BYTES:
+            raise LocalProtocolError(_too_much(rest))
         self._engagement.post(encode(REQUEST, Packet(type, self.handle + b"\0" + rest)))
+
+    def _end_with(self, type: Type, rest: bytes) -> None:
+        if len(rest) > MAX_RESULT_BYTES:
+            type, rest = Type.WORK_EXCEPTION, _too_much(rest).encode()
+        self._end(Packet(type, self.handle + b"\0" + rest))
 
     def _end(self, packet: Packet) -> None:
         self._check_open()
@@ -198,6 +212,10 @@ class Result(trio.abc.SendStream):
         gathered = bytes(self._gathered)
         self._gathered.clear()
         return gathered
+
+
+def _too_much(data: bytes) -> str:
+    return f"{len(data)} bytes are too much for one packet of a result, which holds {MAX_RESULT_BYTES}"
 
 
 def as_bytes(data: bytes | str) -> bytes:

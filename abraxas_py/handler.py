@@ -50,12 +50,12 @@ async def handle(handler: Handler, job: Assigned) -> None:
             job.complete(last)
 
 
-async def _write(outcome: Outcome, job: Assigned) -> bytes | str:
+async def _write(outcome: Outcome, job: Assigned) -> bytes:
     """Write the pieces of an outcome to the job's output; return what is to come with its end."""
     if outcome is None:
         return b""
     if isinstance(outcome, bytes | str):
-        return outcome
+        return as_bytes(outcome)
     if isinstance(outcome, AsyncIterable):
         async for piece in outcome:
             await job.output.send_all(as_bytes(piece))

@@ -95,7 +95,7 @@ class Pull(NamedTuple):
     @staticmethod
     def failure(reason: str) -> bytes:
         """The answer that there will be no more, though it was not the end."""
-        return b"!" + reason.encode()
+        return b"!" + reason.encode(errors="backslashreplace")
 
     @staticmethod
     def read(answer: bytes) -> bytes | None:

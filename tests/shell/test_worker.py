@@ -21,7 +21,8 @@ from abraxas_py import (
     open_admin,
     open_client,
 )
-from abraxas_py.protocol.wire import RESPONSE, encode
+from abraxas_py.handler import Handler
+from abraxas_py.protocol.wire import MAX_PACKET_BYTES, RESPONSE, encode
 
 pytestmark = pytest.mark.usefixtures("autojump_clock")
 
@@ -73,6 +74,47 @@ async def test_what_a_handler_raises_ends_the_job() -> None:
             await client.submit("f", b"raise")
         with pytest.raises(JobRaised, match="ValueError: bad"):
             await client.submit("f", b"break")
+        nursery.cancel_scope.cancel()
+
+
+async def test_text_that_is_no_utf_8_ends_its_job_alone() -> None:
+    server = Server()
+    worker = Worker(server.dial)
+    worker.add("name", lambda job: "caf\udce9.txt")
+    worker.add("ok", lambda job: b"ok")
+    async with open_client(server.dial) as client, trio.open_nursery() as nursery:
+        await nursery.start(worker.run)
+        with pytest.raises(JobRaised, match="UnicodeEncodeError"):
+            await client.submit("name")
+        assert await client.submit("ok") == b"ok"
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_no_packet_holds_ends_its_job_in_an_exception() -> None:
+    """The server would hang up on it, and give the job to the next worker, for ever."""
+    server = Server()
+    much = bytes(MAX_PACKET_BYTES)
+    runs: list[bytes] = []
+
+    def raised(job: Assigned) -> None:
+        raise JobRaised(much)
+
+    handlers: dict[str, Handler] = {
+        "result": lambda job: much,
+        "raised": raised,
+        "piece": lambda job: job.send_data(much),
+        "warning": lambda job: job.warn(much),
+    }
+    worker = Worker(server.dial)
+    for function, handler in handlers.items():
+        worker.add(function, lambda job, handler=handler: runs.append(job.function) or handler(job))  # type: ignore[misc]
+    worker.take("ended", lambda job: job.complete(much))
+    async with open_client(server.dial) as client, trio.open_nursery() as nursery:
+        await nursery.start(worker.run)
+        for function in (*handlers, "ended"):
+            with pytest.raises(JobRaised, match=r"67108864 bytes .* 67104768"):
+                await client.submit(function)
+        assert runs == [b"result", b"raised", b"piece", b"warning"]
         nursery.cancel_scope.cancel()
 
 
