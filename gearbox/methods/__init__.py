@@ -217,7 +217,8 @@ def running(core: Core, given: Any, caller: Caller) -> None:
 
 def upcoming(core: Core, given: Any, caller: Caller) -> None:
     wanted = typed(given, params.Upcoming)
-    ask(core, partial(views.upcoming, wanted.after or 0.0, wanted.limit), caller, objects.brief_list)
+    step = partial(views.upcoming, wanted.after or 0.0, wanted.above_id, wanted.limit)
+    ask(core, step, caller, objects.brief_list)
 
 
 def pools(core: Core, given: Any, caller: Caller) -> None:

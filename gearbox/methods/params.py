@@ -194,6 +194,7 @@ class Size:
 @attrs.frozen
 class Upcoming:
     after: Date | None = None
+    above_id: JobId | None = None
     limit: PageSize = PageSize(50)
 
 

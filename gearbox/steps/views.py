@@ -156,8 +156,8 @@ def running(limit: int, tx: Tx, moment: Moment) -> Result:
     return Result([(job, tx.attempt(job.id, job.epoch)) for job in found.jobs])
 
 
-def upcoming(above: float, limit: int, tx: Tx, moment: Moment) -> Result:
-    return Result(tx.upcoming(above, limit))
+def upcoming(above: float, above_id: int | None, limit: int, tx: Tx, moment: Moment) -> Result:
+    return Result(tx.upcoming(above, above_id, limit))
 
 
 def pools(below: int | None, limit: int, tx: Tx, moment: Moment) -> Result:

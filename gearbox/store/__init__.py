@@ -282,8 +282,11 @@ class Tx(Protocol):
     ) -> Found:
         """The newest jobs with an id under `below` that are what the query wants; looks at about `budget` rows."""
 
-    def upcoming(self, above: float, limit: int) -> list[Job]:
-        """Jobs that wait for a date or their next try, the earliest first, from behind the instant `above` on."""
+    def upcoming(self, above: float, above_id: int | None, limit: int) -> list[Job]:
+        """Jobs that wait for a date or their next try, the earliest first, from behind the instant `above` on.
+
+        With `above_id`, from behind that job, which waited for `above`: also those of the same instant.
+        """
 
     def pools(self, below: int | None, limit: int) -> list[PoolView]:
         """Jobs with a pool, the newest first."""

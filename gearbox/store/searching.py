@@ -37,8 +37,13 @@ SELECT_TOP = "SELECT max(id) FROM gearbox_jobs WHERE id < :below"
 SELECT_FOUND = f"SELECT {BRIEF} FROM gearbox_jobs j WHERE %s ORDER BY j.id DESC LIMIT :limit"
 SELECT_UPCOMING = f"""
 SELECT {BRIEF} FROM gearbox_jobs j
-WHERE j.next_at > :above AND j.opens_at IS NOT NULL ORDER BY j.next_at LIMIT :limit
+WHERE j.next_at >= :above AND (j.next_at > :above OR j.id > :above_id) AND j.opens_at IS NOT NULL
+ORDER BY j.next_at, j.id LIMIT :limit
 """  # no word of the status, for whose index the order would be given up; a closed gate is a waiting job's
+SELECT_PLACE = """
+SELECT next_at FROM gearbox_jobs
+WHERE id = :above_id AND next_at < :above + 1000 AND opens_at IS NOT NULL
+"""  # :above is what the job was told to wait for, to the millisecond; it may have been put off since
 SELECT_STATES = """
 SELECT j.id, j.status, j.progress_status, j.updated FROM gearbox_jobs j WHERE j.id IN (%s)
 """
@@ -170,8 +175,12 @@ class Searching(Reading):
         row = self._execute(SELECT_FLOOR % part.where, values).fetchone()
         return 0 if row is None else int(row[0])
 
-    def upcoming(self, above: float, limit: int) -> list[Job]:
-        rows = self._execute(SELECT_UPCOMING, {"above": micros(above), "limit": limit}).fetchall()
+    def upcoming(self, above: float, above_id: int | None, limit: int) -> list[Job]:
+        behind = {"above": micros(above), "above_id": EVERYTHING if above_id is None else above_id}
+        place = self._execute(SELECT_PLACE, behind).fetchone()
+        if place is not None:
+            behind["above"] = place[0]
+        rows = self._execute(SELECT_UPCOMING, {**behind, "limit": limit}).fetchall()
         return [job_of(row) for row in rows]
 
     def pools(self, below: int | None, limit: int) -> list[PoolView]:

@@ -165,9 +165,10 @@ async def scheduled(request: Request) -> Response:
     now = datetime.now(UTC)
     entries = await desk.call("schedules")
     calendar = await desk.call("calendar", {"until": (now + CALENDAR).isoformat()})
-    after = request.query_params.get("after")
-    upcoming = await desk.call("upcoming", {"after": after, "limit": PAGE})
+    behind = {name: request.query_params.get(name) for name in ("after", "above_id")}
+    upcoming = await desk.call("upcoming", behind | {"limit": PAGE})
     dated = [job["due"] for job in upcoming]
+    more = urlencode({"after": dated[-1], "above_id": upcoming[-1]["id"]}) if len(dated) == PAGE else None
     view = await desk.call("overview")
     rows = [(row, forecast.of(row)) for row in view["methods"]]
     return desk.page(
@@ -176,8 +177,8 @@ async def scheduled(request: Request) -> Response:
         title="Scheduled",
         entries=entries,
         upcoming=upcoming,
-        more=dated[-1] if len(dated) == PAGE else None,
-        calendar=charts.calendar(calendar, [] if after else dated, now.timestamp(), CALENDAR.total_seconds()),
+        more=more,
+        calendar=charts.calendar(calendar, [] if behind["after"] else dated, now.timestamp(), CALENDAR.total_seconds()),
         forecasts=[(row, found) for row, found in rows if found.jobs],
         is_late=lambda at: datetime.fromisoformat(at) < now - timedelta(seconds=60),
     )

@@ -122,6 +122,17 @@ async def test_lists_go_on_by_a_link(tmp_path: Path, autojump_clock: Clock) -> N
         assert 'rel="next"' not in rest
 
 
+async def test_jobs_of_one_date_go_on_by_a_link(tmp_path: Path, autojump_clock: Clock) -> None:
+    async with site(tmp_path / "db") as it:
+        ids = await it.system.gearbox.queue_many([{"name": "a::b", "after_date": LATER}] * 70)
+        first = (await it.get("/scheduled")).text
+        link = re.search(r'rel="next" href="(/scheduled\?[^"]*)"', first)
+        assert link is not None
+        rest = (await it.get(link[1].replace("&amp;", "&"))).text
+        assert [int(id) for page in (first, rest) for id in re.findall(r'<tr data-job="(\d+)"', page)] == ids
+        assert 'rel="next"' not in rest
+
+
 async def test_downloads(tmp_path: Path, autojump_clock: Clock) -> None:
     async with site(tmp_path / "db") as it:
         ids = await filled(it.system)

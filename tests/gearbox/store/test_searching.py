@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from fnmatch import fnmatchcase
 from functools import partial
+from math import floor
 from typing import Any
 
 import pytest
@@ -123,9 +124,37 @@ def test_jobs_to_come_are_listed_by_their_date(store: Store) -> None:
     dates = [NOW + seconds for seconds in (300, 100, 200)]
     made = [queue(store, after_date=date).value for date in dates]
     queue(store)
-    upcoming = read(store, lambda tx: tx.upcoming(0.0, 10))
-    assert [job.id for job in upcoming] == [made[1], made[2], made[0]]
-    assert [job.id for job in read(store, lambda tx: tx.upcoming(NOW + 150, 10))] == [made[2], made[0]]
+    assert upcoming(store, 0.0) == [made[1], made[2], made[0]]
+    assert upcoming(store, NOW + 150) == [made[2], made[0]]
+    assert upcoming(store, NOW + 200) == [made[0]]
+
+
+def upcoming(store: Store, above: float, above_id: int | None = None, limit: int = 10) -> list[int]:
+    return [job.id for job in read(store, lambda tx: tx.upcoming(above, above_id, limit))]
+
+
+@pytest.mark.parametrize("limit", [1, 3, 10])
+def test_jobs_of_one_date_or_millisecond_are_gone_through_without_a_gap_or_an_overlap(store: Store, limit: int) -> None:
+    """By what a list tells: the date to the millisecond. One that expires before its date comes as it ends."""
+    dates = [
+        NOW + seconds for seconds in (100.0005, 100.000004, 100.0005, 100.0005, 100.0, 100.0, 99.0, 100.001, 101.0)
+    ]
+    made = [queue(store, after_date=date).value for date in dates]
+    made.append(queue(store, after_date=NOW + 1000.0, expires=NOW + 100.0).value)
+    told = {id: floor(date * 1000) / 1000 for id, date in zip(made, [*dates, NOW + 1000.0], strict=True)}
+    seen = upcoming(store, 0.0, None, limit)
+    for _ in made:
+        seen += upcoming(store, told[seen[-1]], seen[-1], limit)
+    assert seen == [made[n] for n in (6, 4, 5, 9, 1, 0, 2, 3, 7, 8)]
+
+
+def test_a_page_of_jobs_to_come_goes_on_behind_one_that_comes_no_more_or_later(store: Store) -> None:
+    one, put_off, gone, other = [queue(store, after_date=NOW + 100).value for _ in range(4)]
+    run(store, partial(life.cancel, gone, None))
+    read(store, lambda tx: tx.alter(tx.job(put_off), {"opens_at": NOW + 500}))
+    assert upcoming(store, NOW + 100, one) == [other, put_off]
+    assert upcoming(store, NOW + 100, put_off) == [other, put_off]
+    assert upcoming(store, NOW + 100, gone) == [other, put_off]
 
 
 def test_the_states_of_jobs_that_somebody_looks_at(store: Store) -> None:
