@@ -30,6 +30,8 @@ from gearbox.work.runner import Report, failure
 
 __all__ = ["CommandCrew", "work"]
 
+STOPPING = failure(Code.UNAVAILABLE, "the multiworker is stopping")
+
 
 class CommandCrew(Crew):
     """A crew whose methods run commands."""
@@ -110,6 +112,7 @@ class _Shift:
         self._reload = reload
         self._scope = scope
         self._is_stopping = False
+        self._reloading = trio.Lock()
 
     async def begin(self) -> None:
         await self._crew.wait_until_connected()
@@ -135,9 +138,19 @@ class _Shift:
 
     async def reload(self) -> Report:
         """Employ what the files say now; if they cannot be read, all stays as it is."""
+        async with self._reloading:  # one by one: what was read last is employed last
+            config = STOPPING if self._is_stopping else await self._read()
+            if isinstance(config, Report):
+                return config
+            if self._is_stopping:  # since then
+                return STOPPING
+            self._stop_timeout = config.stop_timeout
+            self._crew.employ(config.methods)
+            return Report(Status.COMPLETE)
+
+    async def _read(self) -> Config | Report:
+        """What the files say; a report, if they cannot be read."""
         assert self._reload is not None
-        if self._is_stopping:
-            return failure(Code.UNAVAILABLE, "the multiworker is stopping")
         self._console.announce("Reloading configuration")
         try:
             config = await trio.to_thread.run_sync(self._reload)
@@ -147,9 +160,7 @@ class _Shift:
             return failure(Code.BAD_REQUEST, str(problem))
         for remark in config.remarks:
             self._console.complain(remark)
-        self._stop_timeout = config.stop_timeout
-        self._crew.employ(config.methods)
-        return Report(Status.COMPLETE)
+        return config
 
     async def perform_reload(self, work: Assignment) -> Report:
         return await self.reload()
