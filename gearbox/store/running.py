@@ -13,20 +13,20 @@ __all__ = ["Entangled", "run_steps"]
 
 
 class Entangled(Exception):
-    """A step failed of which something is written already, together with what others did: all have to be run again."""
+    """A step failed of which something is written already, together with what others did."""
 
 
 def run_steps(
     steps: Sequence[Step],
     tx: SqlTx,
     moment: Moment,
-    failures: type[Exception],
+    is_failure: Callable[[Exception], bool],
     savepoint: Callable[[str], Any] | None = None,
 ) -> list[Result | Exception]:
-    """The outcome of each. `failures`, the errors of the database, are the batch's, all others the step's own.
+    """The outcome of each. What `is_failure`, of the database, is raised; all other errors are the step's own.
 
-    A step that fails is undone in memory, or `Entangled` is raised; then run all again with a function for `savepoint`
-    that executes a statement.
+    A step that fails is undone in memory, or `Entangled` is raised. After that, and when what the steps did cannot be
+    written, run all again with a function for `savepoint` that executes a statement: then each is written by itself.
     """
     outcomes = []
     for step in steps:
@@ -38,9 +38,11 @@ def run_steps(
             if savepoint is not None:
                 tx.write()
                 savepoint("RELEASE SAVEPOINT step")
-        except (failures, StoreError):
+        except StoreError:
             raise
         except Exception as error:
+            if is_failure(error):
+                raise
             if savepoint is None and tx.changes.is_mixed:
                 raise Entangled from error
             tx.changes.undo()

@@ -21,14 +21,14 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from math import inf
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeGuard
 
 from abraxas_py.inode import GONE, Inode
 from gearbox.errors import GearboxError, StoreBroken, StoreBusy, StoreError, StoreFull
 from gearbox.job import ACTIVE, Control, Job
 from gearbox.store import Batch, Moment, Step
 from gearbox.store.clock import Look, follow, steady
-from gearbox.store.running import Entangled, run_steps
+from gearbox.store.running import run_steps
 from gearbox.store.sql import SqlTx
 
 __all__ = ["SqliteStore"]
@@ -116,7 +116,9 @@ class SqliteStore:
     def run_batch(self, steps: Sequence[Step], moment: Moment) -> Batch:
         try:
             return self._run_batch(steps, moment, None)
-        except Entangled:
+        except StoreError:
+            raise
+        except Exception:  # `Entangled`, or what a step did cannot be written: each is written by itself
             return self._run_batch(steps, moment, self._connection.execute)
 
     def _run_batch(self, steps: Sequence[Step], moment: Moment, savepoint: Callable[[str], Any] | None) -> Batch:
@@ -134,7 +136,7 @@ class SqliteStore:
                 moment = moment.at(look.now)
                 look = follow(self, look, self._last_look)
                 self._living.clear()
-            outcomes = run_steps(steps, tx, moment, sqlite3.Error, savepoint)
+            outcomes = run_steps(steps, tx, moment, _is_failure, savepoint)
             tx.flush()
             actions = tx.follow()
             next_at = tx.next_at()
@@ -144,15 +146,15 @@ class SqliteStore:
             connection.execute("COMMIT")
             self._last_look = look
             self._remember(tx.changes.jobs)
-        except sqlite3.Error as error:
+        except BaseException as error:
+            if not _is_failure(error):
+                self._roll_back(tx)
+                raise
             failure = _translate(error, self.path)
             self.is_broken = isinstance(failure, StoreBroken)
             if not self.is_broken:
                 self._roll_back(tx)
             raise failure from error
-        except BaseException:
-            self._roll_back(tx)
-            raise
         return Batch(outcomes, actions, inf if next_at is None else next_at, set_by)
 
     def _remember(self, jobs: Mapping[int, Job]) -> None:
@@ -229,6 +231,12 @@ def _lock(path: str) -> IO[str]:
     lock.write(f"{os.getpid()}\n")
     lock.flush()
     return lock
+
+
+def _is_failure(error: BaseException) -> TypeGuard[sqlite3.Error]:
+    """Whether it says something of the database, and not of what was to be stored."""
+    unfit = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
+    return isinstance(error, sqlite3.Error) and not isinstance(error, unfit)
 
 
 def _translate(error: sqlite3.Error, path: str) -> GearboxError:

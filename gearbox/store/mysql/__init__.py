@@ -32,13 +32,13 @@ from gearbox.store import Batch, Lock, Moment, Step
 from gearbox.store.address import MysqlAddress
 from gearbox.store.clock import Look, follow, steady
 from gearbox.store.foresight import foresee
-from gearbox.store.mysql.link import connect, is_lost, translated
+from gearbox.store.mysql.link import connect, is_failure, is_lost, translated
 from gearbox.store.mysql.schema import check, migrate
 from gearbox.store.mysql.server import ASKED, kind_of, refusal, warnings
 from gearbox.store.mysql.session import Session
 from gearbox.store.mysql.tx import MysqlTx
 from gearbox.store.mysql.words import renamed
-from gearbox.store.running import Entangled, run_steps
+from gearbox.store.running import run_steps
 
 __all__ = ["MysqlStore"]
 
@@ -123,7 +123,9 @@ class MysqlStore:
             raise StoreUncertain("the last batch has to be settled first")
         try:
             return self._run_batch(steps, moment, with_savepoints=False)
-        except Entangled:
+        except StoreError:
+            raise
+        except Exception:  # `Entangled`, or what a step did cannot be written: each is written by itself
             return self._run_batch(steps, moment, with_savepoints=True)
 
     def _run_batch(self, steps: Sequence[Step], moment: Moment, *, with_savepoints: bool) -> Batch:
@@ -136,7 +138,7 @@ class MysqlStore:
                 moment = moment.at(look.now)
                 look = follow(session, look, self._last_look)
             tx.prepare(foresee(steps))
-            outcomes = run_steps(steps, tx, moment, pymysql.Error, session.plain if with_savepoints else None)
+            outcomes = run_steps(steps, tx, moment, is_failure, session.plain if with_savepoints else None)
             tx.flush()
             actions = tx.follow()
             next_at = tx.next_at()
@@ -144,11 +146,10 @@ class MysqlStore:
                 self._batches += 1
                 row = {"id": self._writer, "batch": self._batches, "now": round(moment.now * 1e6)}
                 session.execute(PUT_WRITER, row)
-        except pymysql.Error as error:
+        except BaseException as error:
             self._roll_back(tx, session)
-            raise self._failed(error) from error
-        except BaseException:
-            self._roll_back(tx, session)
+            if is_failure(error):
+                raise self._failed(error) from error
             raise
         if next_at is None:
             next_at = inf

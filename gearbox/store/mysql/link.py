@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from typing import Any
+from typing import Any, TypeGuard
 
 import pymysql
 from pymysql.constants import CLIENT, ER
@@ -12,7 +12,7 @@ from abraxas_py.journal.mysql_codes import AWAY, BUSY, CUT, FULL, READ_ONLY, cod
 from gearbox.errors import StoreAway, StoreBusy, StoreError, StoreFull
 from gearbox.store.address import MysqlAddress
 
-__all__ = ["CONTENDED", "connect", "encryption", "is_lost", "tls_context", "translated"]
+__all__ = ["CONTENDED", "connect", "encryption", "is_failure", "is_lost", "tls_context", "translated"]
 
 CONNECT_TIMEOUT = 5  # s
 ANSWER_TIMEOUT = 5  # s for one statement; a lock is not waited for as long
@@ -104,6 +104,11 @@ def encryption(address: MysqlAddress) -> str:
 def is_lost(error: pymysql.Error) -> bool:
     """Whether the connection is gone, so that nobody can tell what became of the last statement."""
     return isinstance(error, pymysql.err.InterfaceError) or code_of(error) in CUT
+
+
+def is_failure(error: BaseException) -> TypeGuard[pymysql.Error]:
+    """Whether it says something of the database, and not of what was to be stored."""
+    return isinstance(error, pymysql.Error) and not isinstance(error, pymysql.DataError)
 
 
 def translated(error: pymysql.Error, address: MysqlAddress) -> StoreError:

@@ -113,6 +113,17 @@ def test_a_step_that_raises_after_its_changes_were_written_leaves_no_trace_eithe
     assert [event.seq for event in read(store, lambda tx: tx.audit(third.value))] == [1, 2]
 
 
+@pytest.mark.parametrize("unfit", [NewJob("a::b", '"\ud800"'), NewJob("a::b", max_retries=2**70)])
+def test_a_step_whose_changes_cannot_be_written_spares_its_neighbours(store: Store, unfit: NewJob) -> None:
+    good = partial(life.queue, NewJob("a::b"))
+    first, second, third = store.run_batch([good, partial(life.queue, unfit), good], moment()).outcomes
+    assert isinstance(second, Exception)
+    assert isinstance(first, Result)
+    assert isinstance(third, Result)
+    assert [job.id for job in read(store, lambda tx: tx.current(10))] == [third.value, first.value]
+    assert read(store, lambda tx: tx.stats("a::b"))["states"] == {"running": 2}
+
+
 def test_a_job_that_is_queued_changed_and_cancelled_in_one_batch_has_its_whole_story(store: Store) -> None:
     id = queue(store).value + 1
     steps = [partial(life.queue, NewJob("a::b")), partial(life.job_start, id, 1, "w"), partial(life.cancel, id, None)]
