@@ -21,10 +21,12 @@ def queue_many(items: Sequence[Item], token: str | None, tx: Tx, moment: Moment,
     """Store all the jobs, then start those that nothing holds back. The value is their ids, in the order given."""
     if token is not None:
         known = [tx.job_of_token(_token(token, place)) for place in range(len(items))]
-        if items and known[0] is not None:
-            if None in known:
-                raise RpcError(Code.CONFLICT, "a call with this submit_token queued other jobs")
-            return Result([job.id for job in known if job is not None])
+        jobs = [job for job in known if job is not None]
+        if jobs:
+            if len(jobs) < len(items):
+                message = "a call with this submit_token queued other jobs, or some of its jobs are not kept any more"
+                raise RpcError(Code.CONFLICT, message)
+            return Result([job.id for job in jobs])
         items = [
             attrs.evolve(item, new=attrs.evolve(item.new, submit_token=_token(token, place)))
             for place, item in enumerate(items)
