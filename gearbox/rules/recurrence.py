@@ -20,6 +20,7 @@ __all__ = ["Missed", "Overlap", "Schedule", "due_runs", "forecast", "next_after"
 LATE = 60.0  # s after which a run counts as missed: nobody was there at its time
 MISSED_LIMIT = 100  # runs that are made up for; more would be a flood
 FIRED_LIMIT = 10_000  # runs looked at after a long absence; a job every second for 3 hours
+LATER = 3600.0  # s until an entry is looked at again whose dates cannot be told
 
 
 class Overlap(Enum):
@@ -93,7 +94,13 @@ def _zone(name: str) -> tzinfo:
 
 
 def due_runs(schedule: Schedule, now: float) -> tuple[int, float]:
-    """How many jobs an entry that has come due makes now, and when its next run is."""
+    """How many jobs an entry that has come due makes now, and when its next run is.
+
+    That of an entry whose dates cannot be told, for its time zone is not installed any more, is not: it is looked at
+    again later.
+    """
+    if problem_of(schedule.cron, schedule.timezone, now) is not None:
+        return 0, now + LATER
     missed = fresh = 0
     next_at = schedule.next_at
     for _ in range(FIRED_LIMIT):
@@ -123,6 +130,8 @@ def take(schedule: Schedule, runs: int, is_busy: bool) -> tuple[int, int]:
 
 
 def forecast(schedule: Schedule, count: int) -> list[float]:
-    """The next runs."""
+    """The next runs; none where they cannot be told."""
+    if problem_of(schedule.cron, schedule.timezone, schedule.next_at) is not None:
+        return []
     rest = islice(_runs(schedule.cron, schedule.timezone, schedule.next_at), count - 1)
     return [schedule.next_at, *(at.timestamp() for at in rest)]
