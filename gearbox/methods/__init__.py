@@ -34,7 +34,8 @@ __all__ = ["METHODS", "call", "dispatch"]
 
 log = structlog.get_logger("gearbox:rpc")
 
-BATCH_ANSWER_LARGEST = 32 << 20  # bytes: half of Gearman's largest packet, as much as one answer alone may have
+ANSWER_LARGEST = (64 << 20) - 1024  # bytes: Gearman's largest packet, but for what is beside the answer
+BATCH_ANSWER_LARGEST = 32 << 20  # bytes for the answers to a batch together, most of which are small
 WHO_LONGEST = 255  # characters of a caller's name in the audit
 
 
@@ -409,12 +410,17 @@ def _dispatch(core: Core, request: rpc.Request | rpc.Refused, call: Call, send: 
             if isinstance(value, RpcError):
                 log.info("a notification failed", method=request.method, error=str(value))
             send(b"")
-        elif isinstance(value, RpcError):
-            send(rpc.error(request.id, value))
+            return
+        if isinstance(value, RpcError):
+            answer = rpc.error(request.id, value)
         elif isinstance(value, _Text):
-            send(rpc.result_text(request.id, value))
+            answer = rpc.result_text(request.id, value)
         else:
-            send(rpc.result(request.id, value))
+            answer = rpc.result(request.id, value)
+        if len(answer) > ANSWER_LARGEST:  # it would be refused, and the call come again
+            message = f"an answer of {len(answer)} bytes, more than Gearman can carry: ask for less at once"
+            answer = rpc.error(request.id, RpcError(Code.TOO_LARGE, message))
+        send(answer)
 
     meta = request.meta
     try:
@@ -501,4 +507,10 @@ def _separator(append: Any) -> str | None:
     """What to put before appended data; None: it replaces what is there."""
     if append is None or append is False:
         return None
-    return append if isinstance(append, str) else "\n"
+    if not isinstance(append, str):
+        return "\n"
+    try:
+        append.encode()
+    except UnicodeEncodeError:
+        raise RpcError(Code.BAD_REQUEST, "append: half a surrogate pair, which is no text") from None
+    return append
