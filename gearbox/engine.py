@@ -52,6 +52,7 @@ __all__ = ["LOST_GRACE", "PAUSE_LONGEST", "RESTART_GRACE", "Engine", "Hop", "Rep
 log = structlog.get_logger("gearbox:core")
 
 BATCH_LIMIT = 512  # steps in one transaction: enough to share an fsync, short enough not to be waited for
+LOOKS_LEAST = 128  # jobs that are looked at in each, and timers, however many calls there are
 BUSY_TRIES = 5
 PAUSE_FIRST, PAUSE_LONGEST = 0.1, 2.0  # s between tries while the store fails
 PAUSE_FAULT = 1.0  # s without timers after a step that failed by a fault of ours
@@ -167,7 +168,7 @@ class Engine:
         """Ask Gearman something beside the loop, which does not wait for the answer."""
 
         async def ask() -> None:
-            reply(await question(self._gearman))
+            _reply(reply, await question(self._gearman))
 
         self._nursery.start_soon(ask)
 
@@ -260,6 +261,10 @@ class Engine:
                 self._put_back(batch, error)
                 await trio.sleep(PAUSE_FIRST)  # many may ask, and ask again: they are tried together
                 continue
+            except Exception as error:  # a fault of ours that no single step could be blamed for
+                for work in batch:
+                    self._finish(work, error)
+                continue
             if done.set_by:
                 log.warning("the clock was set: dates go by it, pauses and leases do not", by=round(done.set_by, 3))
             self._next_at = done.next_at
@@ -296,12 +301,11 @@ class Engine:
             self._late.clear()
             self._late_at = inf
         batch = [self._work.popleft() for _ in range(min(len(self._work), BATCH_LIMIT))]
-        while self._dirty and len(batch) < BATCH_LIMIT:
+        for _ in range(min(len(self._dirty), max(BATCH_LIMIT - len(batch), LOOKS_LEAST))):
             id = next(iter(self._dirty))
             del self._dirty[id]
             batch.append(_Work(partial(life.look, id)))
-        is_due = self._next_at <= self._store.now() and self._not_due_before <= trio.current_time()
-        if is_due and len(batch) < BATCH_LIMIT:
+        if self._next_at <= self._store.now() and self._not_due_before <= trio.current_time():
             batch.append(_Work(life.take_due if self._store.is_shared else life.due))
         return batch
 
@@ -407,16 +411,18 @@ class Engine:
     def _finish(self, work: _Work, result: Result | Exception) -> None:
         if isinstance(result, Result):
             if work.reply is not None:
-                work.reply(result.value)
+                _reply(work.reply, result.value)
             self._perform(result.actions)
-        elif isinstance(result, RpcError):
-            if work.reply is not None:
-                work.reply(result)
-        else:
+            return
+        if not isinstance(result, RpcError):
             log.error("a step failed", step=repr(work.step), exc_info=result)
+            result = _internal(result)
+        elif work.reply is None:
+            log.error("a step was refused", step=repr(work.step), error=str(result))
+        if work.reply is None:
             self._not_due_before = trio.current_time() + PAUSE_FAULT
-            if work.reply is not None:
-                work.reply(RpcError(Code.INTERNAL, f"internal error: {type(result).__name__}"))
+        else:
+            _reply(work.reply, result)
 
     def _perform(self, actions: Iterable[Action]) -> None:
         for action in actions:
@@ -441,7 +447,20 @@ class Engine:
                 assert job.see_other is not None
                 self.watch(job.see_other, False, watcher, is_kept=True)
             else:
-                watcher.reply(job)
+                _reply(watcher.reply, job)
+
+
+def _reply(reply: Reply, value: Any) -> None:
+    """Give an answer; one that cannot be made is a fault of ours that costs nobody else anything."""
+    try:
+        reply(value)
+    except Exception as error:
+        log.error("an answer failed", exc_info=error)
+        reply(_internal(error))
+
+
+def _internal(fault: Exception) -> RpcError:
+    return RpcError(Code.INTERNAL, f"internal error: {type(fault).__name__}")
 
 
 def _nothing(tx: Tx, moment: Moment) -> Result:
