@@ -37,7 +37,7 @@ Usage:
   g-core --version
 
 Options:
-  --demo     serve, start two workers, and show a few real jobs being done
+  --demo     serve, start three workers, and show a few real jobs being done
   --check    verify settings, database, clock, disk, permissions, Gearman and
              dashboard, say what to do, and exit
   --help     Show help
