@@ -6,11 +6,13 @@ What they share stands here: exit codes, reading a command line by its manual, t
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from enum import IntEnum
+from pathlib import Path
 from typing import Any, NoReturn
 
 import docopt
@@ -33,6 +35,7 @@ class ExitCode(IntEnum):
     CLOSED = 141  # and of SIGPIPE
 
 
+UNWRITABLE = {errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC}  # write(2), of files and terminals
 DEFAULT_SERVER = "127.0.0.1:4730"
 
 
@@ -112,7 +115,10 @@ def choose(option: str, typed: str, choices: Sequence[str]) -> str | None:
 
 
 def run_tool(main: Callable[[Sequence[str]], int]) -> NoReturn:
-    """Run a tool on the process's command line, and exit. Being interrupted, or no longer read, is no traceback."""
+    """Run a tool on the process's command line, and exit. Being interrupted, or not heard, is no traceback."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by whoever started us; its number would soon be a socket's
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # results may hold half surrogates
@@ -123,12 +129,21 @@ def run_tool(main: Callable[[Sequence[str]], int]) -> NoReturn:
         if _is_all(problem, KeyboardInterrupt):
             code = ExitCode.INTERRUPTED
         elif _is_all(problem, BrokenPipeError):
-            # the interpreter would try to flush once more while it ends, and complain
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _write_no_more()
             code = ExitCode.CLOSED
+        elif isinstance(problem, OSError) and problem.errno in UNWRITABLE:
+            _write_no_more()
+            with suppress(OSError):  # the other output may be the one
+                print(f"{Path(sys.argv[0]).name}: cannot write the output: {problem.strerror}", file=sys.stderr)
+            code = ExitCode.IO_ERROR
         else:
             raise
     sys.exit(code)
+
+
+def _write_no_more() -> None:
+    """The interpreter would try to flush once more while it ends, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _is_all(problem: BaseException, kind: type[BaseException]) -> bool:

@@ -163,8 +163,8 @@ Environment:
   NO_COLOR        no colours, also on a terminal
 
 Exit codes: 0 done; 1 the job or the call failed, or wrong usage (then nothing
-was queued); 69 Gearman or g-core cannot be reached; 75 --timeout has passed;
-130 interrupted.
+was queued); 69 Gearman or g-core cannot be reached; 74 the output cannot be
+written; 75 --timeout has passed; 130 interrupted.
 """
 
 NOTHING_TYPED: Mapping[str, Any] = {

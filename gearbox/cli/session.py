@@ -100,9 +100,14 @@ class Session:
         self._show_id(await self._submit())
 
     def _show_id(self, id: int) -> None:
+        """Where standard output cannot be written, on the other: the job is there all the same."""
         if not self._wanted.is_quiet:
             self._terminal.tell("<== Job ID: ", end="")
-        print(id, flush=True)
+        try:
+            print(id, flush=True)
+        except OSError:
+            self._terminal.tell(f"job {id} is queued")
+            raise
 
     async def _run(self) -> None:
         self.queued = await self._submit()

@@ -83,6 +83,39 @@ async def test_a_client_whose_output_nobody_reads_ends_quietly(open_gearman: Any
     assert (tmp_path / "err").read_text() == ""
 
 
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["audit"], ""),
+        (["watch", "-q", "7"], ""),
+        (["queue", "-q", "a::b"], "job 89 is queued\n"),
+        (["--help"], ""),
+        (["completion", "bash"], ""),
+    ],
+)
+async def test_a_client_whose_output_cannot_be_written_says_so(
+    argv: list[str], said: str, open_gearman: Any, start: Any, tmp_path: Path
+) -> None:
+    answers = {"audit": lambda params: [], "watch": lambda params: "x" * 1_000_000, "queue": lambda params: 89}
+    full = os.open("/dev/full", os.O_WRONLY)
+    async with open_gearman(answers) as gearman:
+        process = start(gearman.address, "client", *argv, stdout=full)
+        os.close(full)
+        assert await wait(process) == 74
+    assert (tmp_path / "err").read_text() == f"{said}-c: cannot write the output: No space left on device\n"
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+async def test_a_client_goes_on_without_an_output_that_is_closed(closed: str, open_gearman: Any) -> None:
+    script = f'exec "$0" -c "from gearbox.cli.client import run; run()" status 1 {closed}'
+    async with open_gearman({"status": lambda params: []}) as gearman:
+        environment = {**os.environ, "GEARMAN_SERVER": gearman.address}
+        done = await trio.run_process(
+            ["sh", "-c", script, sys.executable], env=environment, check=False, capture_stdout=True, capture_stderr=True
+        )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 async def test_a_worker_told_to_end_finishes_its_job_and_reports_it(
     open_gearman: Any, start: Any, tmp_path: Path
 ) -> None:
