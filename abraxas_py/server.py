@@ -93,7 +93,6 @@ class Server:
         self._held: dict[Link, dict[SocketLink, None]] = {}  # streaming workers not read from until this peer has read
         self._bell: socket.socket | None = None  # what the journal's thread writes to when it is done
         self._nap = trio.CancelScope()  # what `serve` sleeps in
-        self._is_draining = False
         self._is_stopped = False
         self._poll = self._poller.poll
         self._patience = Patience(self._poll, linger)
@@ -120,7 +119,8 @@ class Server:
         `host:port` with the port that 0 became. Raises ListenError or JournalError, before anything is accepted;
         JournalBroken also later, when the journal's disk fails.
         """
-        self._is_draining = self._is_stopped = False
+        self._is_stopped = False
+        self.broker.resume()
         if self._writer is None:
             await self._serve(endpoints, task_status)
         else:
@@ -170,10 +170,14 @@ class Server:
         return self.attach()
 
     def stop(self, *, drain: bool = False) -> None:
-        """Have `serve` return: at once, or when the jobs that run have ended, taking no connections meanwhile."""
+        """Have `serve` return: at once, or (`drain`) when the jobs that run now have ended.
+
+        Meanwhile no connections are taken, and no jobs are given out that no client waits for. Those that are, for a
+        job that runs may need them, are cut off when the others have ended.
+        """
         self._is_stopped |= not drain
         if drain:
-            self._is_draining = True
+            self.broker.drain()
             self._door.close()
         self._nap.cancel()
 
@@ -187,7 +191,7 @@ class Server:
             turn_ends_at = trio.current_time() + TURN
             while self._pass() and trio.current_time() < turn_ends_at:
                 pass
-            if self._is_draining and not self.broker.is_running_jobs:
+            if self.broker.is_drained:
                 break
 
     def _wake_at(self) -> float:
@@ -379,7 +383,7 @@ class Server:
         wake_at = self._wake_at()
         if wake_at < self._nap.deadline:
             self._nap.deadline = wake_at
-        if self._is_draining and not self.broker.is_running_jobs:
+        if self.broker.is_drained:
             self._nap.cancel()
 
     # Connections

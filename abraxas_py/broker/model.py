@@ -53,6 +53,11 @@ __all__ = [
 ]
 
 
+# How far a queue is looked through for jobs that clients wait for, during a drain: behind so many that nobody waits for
+# one is rare, and every grab looks.
+NEAR = 1000
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """How a broker behaves, where that is a matter of taste; the defaults are gearmand's, except `worker_wakeup`."""
@@ -197,6 +202,18 @@ class Queue:
         """The entry that has so many before it, if there is one."""
         return self._jobs[position] if position < len(self._jobs) else None
 
+    def awaited(self) -> list[Job]:
+        """Those that a client waits for, as far as one looks."""
+        return [job for job in self.upcoming(NEAR) if job.clients]
+
+    def put_forward(self) -> bool:
+        """Have the first that a client waits for be the next one; False where there is none."""
+        awaited = self.awaited()
+        if awaited:
+            self._jobs.remove(awaited[0])
+            self._jobs.appendleft(awaited[0])
+        return bool(awaited)
+
     def leave(self, job: Job) -> None:
         """Take a job out, wherever it stands."""
         assert job.state is QUEUED
@@ -241,6 +258,11 @@ class Function:
         """How many jobs could be given out right now."""
         high, normal, low = self.queues
         return high.live + normal.live + low.live
+
+    @property
+    def awaited(self) -> int:
+        """Of those, how many a client waits for."""
+        return sum(len(queue.awaited()) for queue in self.queues)
 
     @property
     def total(self) -> int:

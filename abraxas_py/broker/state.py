@@ -104,16 +104,30 @@ class State(Waking):
         self._on_disk = 0  # how many jobs have their payloads in the journal alone
         self._abandoned: dict[bytes, Job] = {}  # running, and nobody waits for them: by key, for who asks alone
         self._laden: dict[Function, None] = {}  # those with queued jobs, and some that had until lately
+        self._last: list[Job] = []  # those that ran when a drain began
 
     @property
     def deadline(self) -> float:
         """When `tick` is to be called next; inf when nothing is pending."""
         return self._timers.deadline
 
+    # Draining
+
+    def drain(self) -> None:
+        """From now on give out nothing but what a client waits for: that client may be doing a job that runs."""
+        if not self.is_draining:
+            self.is_draining = True
+            self._last = [job for peer in self.peers.values() for job in peer.jobs]
+
+    def resume(self) -> None:
+        """Give out all jobs again."""
+        self.is_draining = False
+        self._last = []
+
     @property
-    def is_running_jobs(self) -> bool:
-        """Whether any worker holds a job."""
-        return any(function.running for function in self.functions.values())
+    def is_drained(self) -> bool:
+        """Whether the jobs that ran when a drain began have ended."""
+        return self.is_draining and not any(job.state is RUNNING for job in self._last)
 
     # Peers
 
@@ -249,10 +263,11 @@ class State(Waking):
         functions = self._waiting_for(peer) if len(peer.abilities) > 1 else peer.abilities
         for level in (0, 1, 2):  # "priority is applied globally across registered functions"
             for function in functions:
-                if function.queues[level].live:
-                    job = function.queues[level].pop()
+                queue = function.queues[level]
+                if queue.live and (not self.is_draining or queue.put_forward()):
+                    job = queue.pop()
                     if self._on_disk:
-                        self._look_ahead(job, function.queues[level])
+                        self._look_ahead(job, queue)
                     job.state = RUNNING
                     job.worker = peer
                     peer.jobs[job] = None

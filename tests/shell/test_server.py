@@ -6,7 +6,7 @@ import pytest
 import trio
 import trio.testing
 
-from abraxas_py import Connection, Limits, Line, Options, Packet, Server, Type, serve
+from abraxas_py import Assigned, Connection, Limits, Line, Options, Packet, Server, Type, Worker, serve
 from abraxas_py.connection import RECEIVE_BYTES
 from abraxas_py.protocol.wire import REQUEST, encode
 
@@ -118,6 +118,37 @@ async def test_draining_waits_for_the_jobs_that_run(autojump_clock: trio.testing
         await worker.send(Packet.of(Type.WORK_COMPLETE, assigned.split()[0], b""))
     assert await worker.receive() == []
     assert created == Packet(Type.JOB_CREATED, assigned.split()[0])
+
+
+async def test_a_drain_ends_however_many_jobs_wait(autojump_clock: trio.testing.MockClock) -> None:
+    begun = 0
+
+    async def work(job: Assigned) -> bytes:
+        nonlocal begun
+        begun += 1
+        await trio.sleep(1)
+        return b""
+
+    async with trio.open_nursery() as nursery:
+        server, has_ended = Server(), trio.Event()
+
+        async def run(task_status: trio.TaskStatus[list[str]]) -> None:
+            await server.serve(task_status=task_status)
+            has_ended.set()
+
+        await nursery.start(run)
+        client = Connection(server.attach())
+        await client.send(*[Packet.of(Type.SUBMIT_JOB_BG, b"f", b"", b"")] * 30)
+        worker = Worker(server.dial, max_jobs=2)
+        worker.add("f", work)
+        nursery.start_soon(worker.run)
+        await trio.sleep(0.5)
+        assert begun == 2
+        server.stop(drain=True)
+        await trio.sleep(1)
+        assert has_ended.is_set()
+        assert (begun, len(server.broker.jobs)) == (2, 28)
+        nursery.cancel_scope.cancel()
 
 
 async def test_shutdown_is_answered_before_the_server_stops(autojump_clock: trio.testing.MockClock) -> None:

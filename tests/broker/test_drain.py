@@ -1,0 +1,63 @@
+"""A drain: the jobs that run end, and what they need is done; nothing else begins."""
+
+from __future__ import annotations
+
+from broker_stage import Stage, to
+
+from abraxas_py.protocol.packets import Type
+
+ONE, TWO, THREE, FOUR = (b"H:test:%d" % number for number in (1, 2, 3, 4))
+CLIENT, WORKER, SECOND = 1, 8, 9
+
+
+def draining(stage: Stage) -> Stage:
+    """WORKER runs a background job, another one waits, and SECOND sleeps."""
+    stage.worker(WORKER, b"f")
+    for _ in range(2):
+        stage.say(CLIENT, Type.SUBMIT_JOB_BG, b"f", b"", b"")
+    stage.say(WORKER, Type.GRAB_JOB)
+    stage.sleeper(SECOND, b"g")
+    assert not stage.broker.is_drained
+    stage.broker.drain()
+    assert not stage.broker.is_drained
+    return stage
+
+
+def test_no_background_job_is_given_out_and_nobody_is_woken_for_one(stage: Stage) -> None:
+    draining(stage)
+    assert stage.say(CLIENT, Type.SUBMIT_JOB_BG, b"g", b"", b"") == [to(CLIENT, Type.JOB_CREATED, THREE)]
+    assert stage.say(SECOND, Type.GRAB_JOB) == [to(SECOND, Type.NO_JOB)]
+    assert stage.say(SECOND, Type.PRE_SLEEP) == []
+    assert stage.say(WORKER, Type.WORK_COMPLETE, ONE, b"") == []
+    assert stage.broker.is_drained
+    assert stage.say(WORKER, Type.GRAB_JOB) == [to(WORKER, Type.NO_JOB)]
+    assert stage.ask(CLIENT, b"status") == b"f\t1\t0\t1\ng\t1\t0\t1\n."
+
+
+def test_what_a_client_waits_for_is_done_for_it_may_be_doing_a_job_that_runs(stage: Stage) -> None:
+    draining(stage)
+    stage.say(CLIENT, Type.SUBMIT_JOB_BG, b"g", b"", b"")
+    assert stage.say(WORKER, Type.SUBMIT_JOB, b"g", b"", b"x") == [
+        to(WORKER, Type.JOB_CREATED, FOUR),
+        to(SECOND, Type.NOOP),
+    ]
+    assert stage.say(SECOND, Type.PRE_SLEEP) == [to(SECOND, Type.NOOP)]
+    assert stage.say(SECOND, Type.GRAB_JOB) == [to(SECOND, Type.JOB_ASSIGN, FOUR, b"g", b"x")]
+    assert stage.say(SECOND, Type.GRAB_JOB) == [to(SECOND, Type.NO_JOB)]
+    assert stage.say(SECOND, Type.WORK_COMPLETE, FOUR, b"y") == [to(WORKER, Type.WORK_COMPLETE, FOUR, b"y")]
+
+
+def test_jobs_that_begin_during_a_drain_are_not_waited_for(stage: Stage) -> None:
+    draining(stage)
+    stage.say(CLIENT, Type.SUBMIT_JOB, b"g", b"", b"")
+    stage.say(SECOND, Type.GRAB_JOB)
+    stage.broker.drain()
+    stage.say(WORKER, Type.WORK_COMPLETE, ONE, b"")
+    assert stage.broker.is_drained
+
+
+def test_a_server_that_is_served_again_gives_out_all_jobs(stage: Stage) -> None:
+    draining(stage)
+    stage.broker.resume()
+    assert not stage.broker.is_drained
+    assert stage.say(WORKER, Type.GRAB_JOB) == [to(WORKER, Type.JOB_ASSIGN, TWO, b"f", b"")]
