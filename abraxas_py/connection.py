@@ -8,7 +8,7 @@ import trio
 
 from abraxas_py.errors import ConnectionLost, RemoteProtocolError
 from abraxas_py.protocol.packets import Packet
-from abraxas_py.protocol.wire import MAX_PACKET_BYTES, REQUEST, RESPONSE, Decoder, Line, Message, encode
+from abraxas_py.protocol.wire import MAX_RESPONSE_BYTES, REQUEST, RESPONSE, Decoder, Line, Message, encode
 
 __all__ = ["Connection"]
 
@@ -23,7 +23,7 @@ class Connection:
     """
 
     def __init__(
-        self, stream: trio.abc.Stream, *, name: str = "the server", max_packet_bytes: int = MAX_PACKET_BYTES
+        self, stream: trio.abc.Stream, *, name: str = "the server", max_packet_bytes: int = MAX_RESPONSE_BYTES
     ) -> None:
         self.name = name  # of the server, for messages
         self._stream = stream

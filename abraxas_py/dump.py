@@ -13,7 +13,7 @@ import trio
 
 from abraxas_py.errors import RemoteProtocolError
 from abraxas_py.protocol.packets import Packet
-from abraxas_py.protocol.wire import MAX_PACKET_BYTES, REQUEST, RESPONSE, Decoder, Message
+from abraxas_py.protocol.wire import MAX_PACKET_BYTES, MAX_RESPONSE_BYTES, REQUEST, RESPONSE, Decoder, Message
 
 __all__ = ["PacketDump", "TrafficDump", "dumped"]
 
@@ -66,7 +66,7 @@ class _DumpedStream(trio.abc.Stream):
         self._traffic = traffic
         self._packets = packets
         self._decoders = {
-            "read": Decoder(RESPONSE, max_packet_bytes=MAX_PACKET_BYTES),
+            "read": Decoder(RESPONSE, max_packet_bytes=MAX_RESPONSE_BYTES),
             "write": Decoder(REQUEST, max_packet_bytes=MAX_PACKET_BYTES),
         }
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from abraxas_py.backoff import MAX_DELAY
 from abraxas_py.dump import PacketDump, TrafficDump
-from abraxas_py.protocol.wire import MAX_PACKET_BYTES
+from abraxas_py.protocol.wire import MAX_RESPONSE_BYTES
 from abraxas_py.transport import Dialer, Endpoint
 
 __all__ = ["Settings", "Target"]
@@ -19,7 +19,7 @@ class Settings:
     client_id: str = ""  # what the admin command `workers` shows
     streaming: bool = False  # ask for Abraxas' streaming mode; a server without it is not used
     reconnect_delay: float = MAX_DELAY  # seconds between attempts to connect, at most
-    max_packet_bytes: int = MAX_PACKET_BYTES  # a larger packet of a server ends the connection
+    max_packet_bytes: int = MAX_RESPONSE_BYTES  # a larger packet of a server ends the connection
     debug: bool = False  # tell standard error of connections, errors, and what was not expected
     traffic_dump: bool | TrafficDump = False  # see `dump`
     packet_dump: bool | PacketDump = False

@@ -20,6 +20,7 @@ __all__ = [
     "LINE",
     "MAX_LINE_BYTES",
     "MAX_PACKET_BYTES",
+    "MAX_RESPONSE_BYTES",
     "REQUEST",
     "RESPONSE",
     "WRONG",
@@ -37,6 +38,7 @@ REQUEST = b"\0REQ"
 RESPONSE = b"\0RES"
 
 MAX_PACKET_BYTES = 64 * 1024 * 1024  # the payload size that clients usually stop at
+MAX_RESPONSE_BYTES = MAX_PACKET_BYTES + 4096  # what is assigned holds more than what was submitted: its handle, too
 MAX_LINE_BYTES = 8 * 1024  # as much as gearmand takes for all arguments of a command
 
 _HEADER = struct.Struct(">4sII")

@@ -118,6 +118,19 @@ async def test_what_no_packet_holds_ends_its_job_in_an_exception() -> None:
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("reducers", [False, True])
+async def test_the_largest_submission_can_be_assigned(reducers: bool) -> None:
+    """With its handle, and its unique and reducer, it is longer than what was submitted."""
+    server = Server()
+    function, largest = b"f" * 512, bytes(MAX_PACKET_BYTES - 514)
+    worker = Worker(server.dial, reducers=reducers)
+    worker.add(function, lambda job: b"%d" % len(job.data))
+    async with open_client(server.dial) as client, trio.open_nursery() as nursery:
+        await nursery.start(worker.run)
+        assert await client.submit(function, largest) == b"%d" % len(largest)
+        nursery.cancel_scope.cancel()
+
+
 async def test_no_more_jobs_at_once_than_there_are_slots_over_all_servers() -> None:
     servers = [Server(), Server()]
     running, most = 0, 0
