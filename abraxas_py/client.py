@@ -96,7 +96,7 @@ class Client(Generic[T]):
         self._unborn: list[Callable[[], Awaitable[None]]] = []  # tasks that wait for it
         self._closed = trio.Event()
         self._client_id = b""  # where it was changed
-        self._connected = trio.Event()
+        self._connected = trio.Event()  # the next time that there is a connection
 
     # Foreground jobs
 
@@ -314,7 +314,6 @@ class Client(Generic[T]):
         """Wait until there is a connection to any server. There is no need to, before asking for anything."""
         await trio.lowlevel.checkpoint()
         while not self.is_connected:
-            self._connected = trio.Event()
             await self._connected.wait()
 
     def set_client_id(self, client_id: str | bytes) -> None:
@@ -372,6 +371,7 @@ class Client(Generic[T]):
         if self._client_id:
             self._tell_client_id(line)
         self._connected.set()
+        self._connected = trio.Event()
         if self.on_connect is not None:
             self.on_connect(line.name)
 

@@ -163,6 +163,21 @@ async def test_connections_are_told_of_and_everything_is_registered_anew() -> No
     assert registrations == ["registered", "unregistered"] * 2
 
 
+async def test_all_who_wait_for_a_connection_are_told_of_it() -> None:
+    road = Road(Server())
+    road.is_open = False
+    async with open_client(road.dial) as client, trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(client.connected)
+            await trio.testing.wait_all_tasks_blocked()
+        road.is_open = True
+        with trio.fail_after(60):
+            await client.connected()
+        await trio.testing.wait_all_tasks_blocked()
+        assert not nursery.child_tasks
+        nursery.cancel_scope.cancel()
+
+
 async def test_what_cannot_be_reached_is_an_event_and_not_fatal() -> None:
     road = Road(Server())
     road.is_open = False
