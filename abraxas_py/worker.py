@@ -232,6 +232,7 @@ class Worker:
                 engagement.retire()
             if not self._running and not any(engagement.grabs for engagement in self._engagements.values()):
                 self._ended.set()
+                self._started.set()  # or nobody would find out while no server answers
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Work until cancelled or stopped. `task_status.started` once the functions are registered with any server."""

@@ -210,6 +210,25 @@ async def test_stop_lets_running_jobs_finish_and_run_return() -> None:
         assert not second.done
 
 
+async def test_a_worker_that_never_had_a_connection_can_be_stopped() -> None:
+    async def refuse() -> trio.abc.Stream:
+        raise ConnectionLost("cannot connect: refused")
+
+    worker = Worker(refuse)
+    worker.add("f", lambda job: b"")
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(nursery.start, worker.run)
+            await trio.sleep(5)
+            await worker.finish()
+    async with open_client(refuse, max_jobs=1) as client:
+        with trio.fail_after(60):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(client.worker.run)
+                await trio.sleep(5)
+                client.worker.stop()
+
+
 async def test_after_a_lost_connection_jobs_are_marked_and_functions_registered_anew() -> None:
     server = Server()
     streams: list[trio.abc.Stream] = []
