@@ -2,7 +2,8 @@
 
     method:demo::* status:failed arg:README took>5s
 
-All words must hold. Unknown words are refused with what there is, so that a typing error never finds "everything".
+All words must hold; of several ids, methods or statuses, one. Unknown words are refused with what there is, so that a
+typing error never finds "everything".
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ GROUPS = {"current": CURRENT, "active": ACTIVE, "failed": FAILED, "ended": TERMI
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "": 1.0}
 WORD = re.compile(r'(?P<key>[a-z_]+)(?P<sign>[:<>])(?P<value>"[^"]*"|\S*)|(?P<text>"[^"]*"|\S+)')
 SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|)")
+ONCE = ("dedupe:", "schedule:", "priority:", "after:", "before:", "took>", "took<")  # of which a job has one
 HELP = "use method: status: arg: error: dedupe: after: before: schedule: priority: took> took< or a number"
 LONGEST = 1000  # characters
 ID_HIGHEST = 2**63 - 1
@@ -52,8 +54,13 @@ def parse(line: str) -> Query:
     """
     if len(line) > LONGEST:
         raise RpcError(Code.BAD_REQUEST, f"a search of more than {LONGEST} characters")
+    words = list(WORD.finditer(line))
+    keys = [f"{word['key']}{word['sign']}" for word in words]
+    for key in ONCE:
+        if keys.count(key) > 1:
+            raise RpcError(Code.BAD_REQUEST, f"{key} may be there only once")
     query = Query()
-    for match in WORD.finditer(line):
+    for match in words:
         key, sign = match["key"], match["sign"]
         if key is None:
             text = match["text"].strip('"')

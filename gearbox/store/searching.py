@@ -18,7 +18,7 @@ import attrs
 from gearbox.job import CURRENT, Job, Status
 from gearbox.rules.query import Query
 from gearbox.store import Found, PoolView, State
-from gearbox.store.reading import Reading
+from gearbox.store.reading import Reading, named
 from gearbox.store.rollups import Bucket
 from gearbox.store.rows import JOB, STATUSES, job_of, listed, micros, one_of
 
@@ -80,21 +80,13 @@ def streams(query: Query, counts: Mapping[str, Mapping[Status, int]]) -> list[St
     if query.methods and not methods:
         return []
     names = {f"method{n}": name for n, name in enumerate(methods)}
-    by_method = f"j.method_name IN ({', '.join(f':{name}' for name in names)})" if names else ""
+    by_method = f"j.method_name IN ({named(names)})" if names else ""
     by_status = f"j.status IN ({listed(query.statuses)})" if query.statuses else ""
 
-    for key, where in (
-        ("dedupe", "j.dedupe = :dedupe AND j.has_dedupe = 1"),
-        ("after_id", "j.after_id = :after_id"),
-        ("before_id", "j.before_id = :before_id"),
-    ):
-        if getattr(query, key) is not None:
-            every = {**values, **names, key: getattr(query, key)}
-            return [Stream(where, every, _all(checks, by_method, by_status))]
-    if query.ids:
-        ids = {f"id{n}": id for n, id in enumerate(query.ids)}
-        where = f"j.id IN ({', '.join(f':{name}' for name in ids)})"
-        return [Stream(where, {**values, **names, **ids}, _all(checks, by_method, by_status))]
+    few, keys = _few(query)
+    if few:
+        where, *others = few
+        return [Stream(where, {**values, **names, **keys}, _all(*others, checks, by_method, by_status))]
 
     there = dict.fromkeys(Status, 0)
     for name in methods or counts:
@@ -119,6 +111,23 @@ def streams(query: Query, counts: Mapping[str, Mapping[Status, int]]) -> list[St
 
 def _all(*conditions: str) -> str:
     return " AND ".join(condition for condition in conditions if condition)
+
+
+def _few(query: Query) -> tuple[list[str], dict[str, Any]]:
+    """Conditions that few jobs meet, each with an index of its own; that of the fewest first."""
+    conditions = []
+    values: dict[str, Any] = {f"id{n}": id for n, id in enumerate(query.ids)}
+    if values:
+        conditions.append(f"j.id IN ({named(values)})")
+    for key, value, condition in (
+        ("dedupe", query.dedupe, "j.dedupe = :dedupe AND j.has_dedupe = 1"),
+        ("after_id", query.after_id, "j.after_id = :after_id"),
+        ("before_id", query.before_id, "j.before_id = :before_id"),
+    ):
+        if value is not None:
+            conditions.append(condition)
+            values[key] = value
+    return conditions, values
 
 
 def _checks(query: Query) -> tuple[str, dict[str, Any]]:
@@ -201,8 +210,7 @@ class Searching(Reading):
         found = []
         for start in range(0, len(ids), 500):  # every database takes that many parameters
             part = {f"id{n}": id for n, id in enumerate(ids[start : start + 500])}
-            statement = SELECT_STATES % ", ".join(f":{name}" for name in part)
-            for id, status, *rest in self._execute(statement, part).fetchall():
+            for id, status, *rest in self._execute(SELECT_STATES % named(part), part).fetchall():
                 found.append(State(id, STATUSES[status], *rest))
         return found
 

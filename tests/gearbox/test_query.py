@@ -25,6 +25,8 @@ from gearbox.rules.query import Query, parse
         ("status:ready,failed,,running", Query(statuses=FAILED | {Status.READY, Status.RUNNING})),
         ("README", Query(args=("README",))),
         ('arg:"two words" arg:x', Query(args=("two words", "x"))),
+        ("method:a method:b", Query(methods=("a", "b"))),
+        ("status:ready status:running", Query(statuses=frozenset({Status.READY, Status.RUNNING}))),
         ("error:timeout", Query(errors=("timeout",))),
         ("dedupe:d-1 schedule:nightly", Query(dedupe="d-1", schedule="nightly")),
         ("after:3 before:4 priority:high", Query(after_id=3, before_id=4, priority=Priority.HIGH)),
@@ -57,6 +59,13 @@ STATUSES = (
         ("after:99999999999999999999", "after:99999999999999999999 is no job id"),
         (f"{2**63}", f"id:{2**63} is no job id"),
         ("x" * 1001, "a search of more than 1000 characters"),
+        ("dedupe:a dedupe:b", "dedupe: may be there only once"),
+        ("schedule:a 7 schedule:b", "schedule: may be there only once"),
+        ("priority:low priority:high", "priority: may be there only once"),
+        ("after:1 before:2 after:3", "after: may be there only once"),
+        ("before:1 before:1", "before: may be there only once"),
+        ("took>1 took<9 took>5", "took> may be there only once"),
+        ("took<1 took<5", "took< may be there only once"),
     ],
 )
 def test_a_word_that_nobody_knows_is_refused_by_name(line: str, message: str) -> None:

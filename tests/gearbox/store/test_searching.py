@@ -41,6 +41,8 @@ def filled(store: Store) -> list[int]:
             fields["dedupe"] = f"d{n % 3}"
         if n % 7 == 6:
             fields["after_id"] = made[0]
+        if n % 11 == 9:
+            fields["before_id"] = made[5]
         id = queue(store, workers=WORKERS, **fields).value
         made.append(id)
         if n % 3 == 0 and n % 5:
@@ -56,6 +58,8 @@ LINES = (
     "method:a::*", "method:a::b status:complete", "method:d::e status:failed", "dedupe:d0", "dedupe:d0 status:current",
     "arg:file", 'arg:"file 3"', "error:result", "took>10", "took<10", "took>5 took<20 status:complete", "after:1",
     "priority:high", "priority:normal method:a::c", "3 4 5", "3 status:complete", "method:nobody", "status:missing",
+    "before:6", "before:6 dedupe:d2", "before:6 after:1", "after:1 7 8 14", "after:1 dedupe:d2", "dedupe:d0 1 2 13",
+    "20 21 22 dedupe:d2 after:1 before:6 status:current", "9 21 32 before:6 arg:20", "after:1 before:6 dedupe:d0",
 )  # fmt: skip
 
 
@@ -70,6 +74,7 @@ def is_wanted(job: Any, query: Query) -> bool:
         and all(text in (job.result_data or "") for text in query.errors)
         and (query.dedupe is None or job.dedupe == query.dedupe)
         and (query.after_id is None or job.after_id == query.after_id)
+        and (query.before_id is None or job.before_id == query.before_id)
         and (query.priority is None or job.priority is query.priority)
         and (query.took_above < 0 or (took is not None and took > query.took_above))
         and (query.took_below > 1e9 or (took is not None and took < query.took_below))
