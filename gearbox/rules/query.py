@@ -26,6 +26,7 @@ ONCE = ("dedupe:", "schedule:", "priority:", "after:", "before:", "took>", "took
 HELP = "use method: status: arg: error: dedupe: after: before: schedule: priority: took> took< or a number"
 LONGEST = 1000  # characters
 ID_HIGHEST = 2**63 - 1
+SPAN_LONGEST = 1_000_000_000  # s, 31 years; of far more, the databases can count no microseconds
 
 
 @attrs.frozen
@@ -133,4 +134,6 @@ def _took(query: Query, key: str, sign: str, value: str) -> Query:
     if key != "took" or span is None:
         raise RpcError(Code.BAD_REQUEST, f"nobody knows {key}{sign}{value}: {HELP}; spans are 500ms, 5s, 2m, 1h, 1d")
     seconds = float(span[1]) * UNITS[span[2]]
+    if seconds > SPAN_LONGEST:
+        raise RpcError(Code.BAD_REQUEST, f"{key}{sign}{value}: spans go up to {SPAN_LONGEST}s")
     return attrs.evolve(query, took_above=seconds) if sign == ">" else attrs.evolve(query, took_below=seconds)

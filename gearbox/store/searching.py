@@ -60,7 +60,7 @@ SELECT_BUCKETS = """
 SELECT method_name, measure, bucket, jobs, total, squares FROM gearbox_measures
 WHERE measure IN ('wait', 'run') ORDER BY method_name, measure, bucket
 """
-EVERYTHING = 2**62
+EVERYTHING = 2**62  # an id above all, and one that every database can take
 MEMBERS_LIMIT = 5_000  # members of a pool that are counted
 
 
@@ -160,7 +160,7 @@ class Searching(Reading):
         self, query: Query, counts: Mapping[str, Mapping[Status, int]], below: int | None, limit: int, budget: int
     ) -> Found:
         parts = streams(query, counts)
-        top = EVERYTHING if below is None else below
+        top = EVERYTHING if below is None else min(below, EVERYTHING)
         floors = [self._floor(part, top, budget // len(parts)) for part in parts]
         floor = max(floors, default=0)  # a stream that ends early must not hide what others have between
         jobs: list[Job] = []

@@ -32,6 +32,7 @@ from gearbox.rules.query import Query, parse
         ("after:3 before:4 priority:high", Query(after_id=3, before_id=4, priority=Priority.HIGH)),
         ("took>500ms took<2m", Query(took_above=0.5, took_below=120.0)),
         ("took>3", Query(took_above=3.0)),
+        ("took>1000000000", Query(took_above=1e9)),
     ],
 )
 def test_the_words_of_a_search(line: str, query: Query) -> None:
@@ -53,6 +54,8 @@ STATUSES = (
         ("colour:red", f"nobody knows colour: {WORDS}"),
         ("took>soon", f"nobody knows took>soon: {WORDS}; spans are 500ms, 5s, 2m, 1h, 1d"),
         ("wait<3", f"nobody knows wait<3: {WORDS}; spans are 500ms, 5s, 2m, 1h, 1d"),
+        ("took>11575d", "took>11575d: spans go up to 1000000000s"),
+        (f"took<{'9' * 400}", f"took<{'9' * 400}: spans go up to 1000000000s"),
         ("after:me", "after:me is no job id"),
         ("before:me", "before:me is no job id"),
         ("method:", "method: says nothing"),

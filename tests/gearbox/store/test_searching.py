@@ -119,6 +119,13 @@ def test_a_search_that_finds_little_says_how_far_it_got(store: Store) -> None:
     assert ids(search(store, "arg:needle", budget=100)) == [first]
 
 
+@pytest.mark.parametrize("below", [2**62, 2**63 - 1, 2**63])
+def test_an_id_beyond_all_is_no_bound(store: Store, below: int) -> None:
+    id = queue(store).value
+    for line in ("", "method:a::b", "status:running"):
+        assert ids(search(store, line, below)) == [id]
+
+
 def test_lists_carry_only_the_beginning_of_arguments(store: Store) -> None:
     queue(store, arguments='"' + "x" * 100_000 + '"')
     (job,) = search(store, "").jobs
