@@ -30,7 +30,7 @@ Action = Callable[[Request, Form], Awaitable[Response]]
 
 
 class BodyRefused(Exception):
-    """A request whose body is too large or too slow; the HTTP status and a text."""
+    """A request whose body is too large, too slow or no form; the HTTP status and a text."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(status, text)
@@ -60,7 +60,10 @@ def form_handler(action: Action, role: Role = Role.OPERATOR) -> Callable[[Reques
 
     async def handle(request: Request) -> Response:
         text = (await body_of(request)).decode(errors="replace")
-        form = dict(parse_qsl(text, keep_blank_values=True, max_num_fields=50))
+        try:
+            form = dict(parse_qsl(text, keep_blank_values=True, max_num_fields=50))
+        except ValueError:
+            raise BodyRefused(400, "too many fields") from None
         identity = identity_of(request)
         if identity.role < role:
             return PlainTextResponse("This token only allows to look.\n", 403)
@@ -260,11 +263,11 @@ async def logout(request: Request, form: Form) -> Response:
 
 
 ACTIONS: Sequence[tuple[str, Callable[[Request], Awaitable[Response]]]] = (
-    ("/jobs/{id:int}/cancel", form_handler(cancel)),
-    ("/jobs/{id:int}/retry", form_handler(retry)),
-    ("/jobs/{id:int}/run_now", form_handler(run_now)),
-    ("/jobs/{id:int}/reprioritise", form_handler(reprioritise)),
-    ("/jobs/{id:int}/release", form_handler(release)),
+    ("/jobs/{id:job}/cancel", form_handler(cancel)),
+    ("/jobs/{id:job}/retry", form_handler(retry)),
+    ("/jobs/{id:job}/run_now", form_handler(run_now)),
+    ("/jobs/{id:job}/reprioritise", form_handler(reprioritise)),
+    ("/jobs/{id:job}/release", form_handler(release)),
     ("/act", form_handler(act)),
     ("/methods/pause", form_handler(pause)),
     ("/methods/resume", form_handler(resume)),

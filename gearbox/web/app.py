@@ -10,6 +10,7 @@ from importlib import resources
 import structlog
 import trio
 from starlette.applications import Starlette
+from starlette.convertors import IntegerConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -31,6 +32,15 @@ from gearbox.web.series import Series
 __all__ = ["Application", "application"]
 
 log = structlog.get_logger("gearbox:http")
+
+
+class JobIds(IntegerConvertor):
+    """`{id:job}` in a path."""
+
+    regex = "[0-9]{1,19}"  # int() refuses thousands of digits, and that is no fault of ours
+
+
+register_url_convertor("job", JobIds())
 
 
 class Application:

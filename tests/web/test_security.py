@@ -343,6 +343,20 @@ async def test_a_large_body_is_refused(tmp_path: Path, autojump_clock: Clock) ->
         assert (await it.request("POST", "/api/queue", deep, json)).status == 400
 
 
+async def test_too_many_fields_or_digits_are_no_fault_of_ours(tmp_path: Path, autojump_clock: Clock) -> None:
+    async with site(tmp_path / "db", TOKENS) as it:
+        with structlog.testing.capture_logs() as logs:
+            fields = b"&".join(b"a%d=1" % n for n in range(60))
+            answer = await it.request("POST", "/login", fields, {"content-type": FORM})
+            assert (answer.status, answer.text) == (400, "too many fields.\n")
+            await it.post("/login", {"token": SECRET}, page="/login")
+            for digits in ("9" * 19, "9" * 20, "9" * 5000):
+                for path in (f"/jobs/{digits}", f"/jobs/{digits}/export", f"/jobs/{digits}/data", f"/pools/{digits}"):
+                    assert (await it.get(path)).status in (400, 404), path
+                assert (await it.post(f"/jobs/{digits}/cancel", {})).status in (303, 404)
+        assert [entry for entry in logs if entry["log_level"] == "error"] == []
+
+
 async def test_a_body_that_comes_too_slowly_is_refused(tmp_path: Path, autojump_clock: Clock) -> None:
     async with site(tmp_path / "db") as it:
 
