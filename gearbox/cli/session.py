@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -13,6 +12,7 @@ from typing import Any
 import trio
 
 from abraxas_py import Priority, open_admin
+from gearbox import rpc
 from gearbox.cli import drawing, tables
 from gearbox.cli.dates import iso
 from gearbox.cli.lookout import looking_out, nobody_offers
@@ -391,8 +391,8 @@ def _read_jobs(path: str) -> list[Any]:
     if len(text) > FILE_LARGEST:
         raise Complaint(f"{path}: more than {FILE_LARGEST} bytes")
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as problem:
+        value = rpc.load(text)
+    except ValueError as problem:
         raise Complaint(f"{path} is not JSON: {problem}") from None
     jobs = value.get("jobs") if isinstance(value, dict) else value
     if not isinstance(jobs, list):

@@ -485,6 +485,10 @@ async def test_many_jobs_from_a_file(open_gearman: Any, g_client: Run, tmp_path:
         file.write_text("[")
         code, _, errors = await g_client(gearman.address, "queue-many", "-q", str(file))
         assert (code, errors) == (1, f"g-client: {file} is not JSON: Expecting value: line 1 column 2 (char 1)\n")
+        for number, problem in (("NaN", "NaN is not JSON"), ("1e999", "1e999 is too large a number")):
+            file.write_text(f'[{{"name": "a::b", "args": [{number}]}}]')
+            code, _, errors = await g_client(gearman.address, "queue-many", "-q", str(file))
+            assert (code, errors) == (1, f"g-client: {file} is not JSON: {problem}\n")
         code, _, errors = await g_client(gearman.address, "queue-many", "-q", str(tmp_path / "none"))
         assert (code, errors) == (1, f"g-client: {tmp_path / 'none'}: No such file or directory\n")
     assert [params["jobs"] for params in gearman.params_of("queue_many")] == [jobs, jobs]
