@@ -91,6 +91,7 @@ class Writer:
         `ring` is called by the thread when it has something to tell.
         """
         self._ring = ring
+        broker.keep(await trio.to_thread.run_sync(self._journal.open))
         try:
             await self._restore(broker, clock)
             async with open_nursery() as nursery:
@@ -106,7 +107,6 @@ class Writer:
 
     async def _restore(self, broker: Broker, clock: Callable[[], float]) -> None:
         started = trio.current_time()
-        broker.keep(await trio.to_thread.run_sync(self._journal.open))
         pieces = self._journal.records()
         had_gc = gc.isenabled()
         gc.disable()  # a million new objects, and no garbage among them: looking through them takes half of the time

@@ -258,6 +258,14 @@ def test_what_cannot_be_is_refused_with_the_name_of_the_flag(flags: list[str], c
     assert "Traceback" not in message
 
 
+def test_a_queue_that_cannot_be_used_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "queue").write_bytes(b"no database " * 1000)
+    code, message = refused("-q", "sqlite", "--queue-db", str(tmp_path / "queue"))
+    assert code == 78
+    assert message.startswith("abraxas: the queue ")
+    assert message.count("\n") == 1
+
+
 def test_a_port_in_use_is_named(start: Start) -> None:
     server = start()
     done = subprocess.run(
