@@ -102,14 +102,14 @@ class SqliteJournal:
     def _prepare(self, connection: sqlite3.Connection) -> int:
         execute = connection.execute
         execute("PRAGMA locking_mode = EXCLUSIVE")
-        execute("PRAGMA journal_mode = WAL")
-        execute("PRAGMA synchronous = FULL")
-        execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         (version,) = execute("PRAGMA user_version").fetchone()
         if version == 0 and execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
             raise JournalError(f"{self._path} is a database of something else: name another file")
         if version > VERSION:
             raise JournalError(f"{self._path} was made by a newer version: upgrade, or name another file")
+        execute("PRAGMA journal_mode = WAL")  # which is written to the file
+        execute("PRAGMA synchronous = FULL")
+        execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         if version == 0:
             connection.executescript(SCHEMA)
         execute("UPDATE abraxas_starts SET start = start + 1")

@@ -40,8 +40,10 @@ def test_a_file_that_cannot_be_used_is_left_alone(
 ) -> None:
     path = tmp_path / "queue"
     make(path)  # type: ignore[operator]
+    before = path.read_bytes() if path.is_file() else None
     with pytest.raises(JournalError, match=says):
         journal.open()
+    assert before is None or path.read_bytes() == before
 
 
 def test_a_damaged_file_is_told_at_the_start(journal: SqliteJournal, tmp_path: Path) -> None:
