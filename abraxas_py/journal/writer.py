@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from math import inf
+from typing import Any, TypeVar
 
 import trio
 
@@ -29,6 +30,7 @@ from abraxas_py.nursery import open_nursery
 __all__ = ["Report", "Writer"]
 
 log = logging.getLogger("abraxas.journal")
+Outcome = TypeVar("Outcome")
 
 # Seconds between two attempts to write what has happened, while it cannot be written.
 RETRY_DELAY = 0.1
@@ -65,6 +67,7 @@ class Writer:
         self._wake = trio.Event()
         self._is_idle = trio.Event()
         self._hang_watch = HangWatch()
+        self._thread = trio.CapacityLimiter(1)  # not one of those that the program's others may all have taken
         self._is_refusing = False
         self._is_broken = False
 
@@ -91,7 +94,7 @@ class Writer:
         `ring` is called by the thread when it has something to tell.
         """
         self._ring = ring
-        broker.keep(await trio.to_thread.run_sync(self._journal.open))
+        broker.keep(await self._hop(self._journal.open))
         try:
             await self._restore(broker, clock)
             async with open_nursery() as nursery:
@@ -103,7 +106,7 @@ class Writer:
                 nursery.cancel_scope.cancel()
         finally:
             with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(self._end)
+                await self._hop(self._end)
 
     async def _restore(self, broker: Broker, clock: Callable[[], float]) -> None:
         started = trio.current_time()
@@ -112,7 +115,7 @@ class Writer:
         gc.disable()  # a million new objects, and no garbage among them: looking through them takes half of the time
         try:
             count = 0
-            while records := await trio.to_thread.run_sync(next, pieces, ()):
+            while records := await self._hop(next, pieces, ()):
                 broker.restore(records, clock())
                 count += len(records)
         finally:
@@ -120,6 +123,9 @@ class Writer:
                 gc.enable()
         gc.freeze()
         log.info("queue restored jobs=%d seconds=%.2f", count, trio.current_time() - started)
+
+    async def _hop(self, call: Callable[..., Outcome], *arguments: Any) -> Outcome:
+        return await trio.to_thread.run_sync(call, *arguments, limiter=self._thread)
 
     async def _keep_watch(self) -> None:
         while True:
@@ -135,10 +141,10 @@ class Writer:
             self._batch, self._changes, self._wanted = [*self._owed, *self._changes], [], []
             try:
                 with self._hang_watch:
-                    await trio.to_thread.run_sync(self._perform, report)
+                    await self._hop(self._perform, report)
                     while self._batch:  # nobody knows what became of it
                         await trio.sleep(RETRY_DELAY)
-                        await trio.to_thread.run_sync(self._write, report)
+                        await self._hop(self._write, report)
             except JournalBroken:
                 self._is_broken = True
                 raise
@@ -252,7 +258,7 @@ class Writer:
         first_row, reason = 0, "The queue was given to another server"
         while not first_row:
             try:
-                first_row = await trio.to_thread.run_sync(self._journal.open)
+                first_row = await self._hop(self._journal.open)
             except JournalError as error:
                 reason = str(error)
                 log.error("the queue cannot be opened again error=%s", error)

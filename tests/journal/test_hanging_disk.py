@@ -94,3 +94,19 @@ async def test_jobs_that_wait_behind_it_are_refused(journal: Hanging) -> None:
             await are_done.wait()
         nursery.cancel_scope.cancel()
     assert done == [b"foreground", b"before", b"given to it", b"afterwards"]
+
+
+async def test_it_does_not_wait_for_the_threads_of_the_program(journal: Hanging) -> None:
+    server = Server(journal=journal)
+    threads = trio.to_thread.current_default_thread_limiter()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.serve)
+        async with open_client(server.dial) as client:
+            threads.total_tokens, before = 1, threads.total_tokens
+            try:
+                async with threads:
+                    with trio.fail_after(30):
+                        await client.submit_bg("f", b"")
+            finally:
+                threads.total_tokens = before
+        nursery.cancel_scope.cancel()
