@@ -24,6 +24,7 @@ from typing import Any
 import trio
 
 from abraxas_py import AbraxasError, Client, ConnectionLost, Endpoint, Priority, Unavailable, open_client
+from abraxas_py.payload import MAX_WHOLE_BYTES
 from abraxas_py.transport import Dialer
 from gearbox import rpc
 from gearbox.batches import Batches
@@ -74,6 +75,8 @@ async def open_gearbox(
 class Gearbox:
     """Calls to the core. Each raises `RpcError` for the core's answer, `AbraxasError` when Gearman fails.
 
+    What is too much for a packet (64 MiB of JSON) is not sent, and refused as the core would, with 413.
+
     `on_repeat` is called with the error when a call is made again.
     """
 
@@ -103,7 +106,10 @@ class Gearbox:
     def _request(self, method: str, params: Any, traceparent: str | None = None) -> tuple[str, bytes]:
         id = f"{self._instance}-{next(self._calls)}"
         meta = self._meta if traceparent is None else {**self._meta, META: traceparent}
-        return id, rpc.request(method, params, id, meta)
+        request = rpc.request(method, params, id, meta)
+        if len(request) > MAX_WHOLE_BYTES:  # the server would hang up on all that is under way
+            raise RpcError(Code.TOO_LARGE, f"more than {MAX_WHOLE_BYTES} bytes")
+        return id, request
 
     async def _call_along(self, method: str, params: Any, traceparent: str | None = None) -> Any:
         """`call` for what many tasks ask at once, and the core answers at once: it travels with others."""

@@ -3,7 +3,7 @@
 A result is sent as a call of `gearbox\\core::job_data`, not as the notification of the original, so that its arrival
 is known. Without an answer it is sent again, after 0.1 s and then ever longer, up to 5 s: a core or a Gearman server
 that is restarted costs no finished work. The core knows the attempt, so sending twice does nothing twice. An answer
-that says no (no such job, invalid data) ends it as well.
+that says no (no such job, invalid data) ends it as well; a result that is too large makes the job fail.
 """
 
 from __future__ import annotations

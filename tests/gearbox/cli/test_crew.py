@@ -302,6 +302,16 @@ async def test_a_result_too_large_for_the_core_fails_the_job(open_gearman: Any) 
         ]
 
 
+async def test_a_result_that_fills_more_than_a_packet_fails_the_job(open_gearman: Any) -> None:
+    """A byte of output may be six of JSON. The server would hang up, and all jobs be in doubt."""
+    method = Method("a::zero", ("head", "-c", "12000000", "/dev/zero"), Input.IGNORE)
+    async with open_gearman(ACCEPTING) as gearman, a_crew(gearman.address, method) as crew:
+        await submit(gearman.address, method.name, payload(method.name, gearbox_id=7))
+        assert await crew.stop(10)
+        failure = {"code": 413, "message": "the result is too large: more than 67104768 bytes"}
+        assert gearman.params_of("job_data") == [{"id": 7, "status": "errored", "data": failure}]
+
+
 async def test_stopping_finishes_what_runs_and_takes_no_more(open_gearman: Any, tmp_path: Path) -> None:
     started = tmp_path / "started"
     method = Method("a::slow", f"touch {started}; sleep 0.3; echo done")
