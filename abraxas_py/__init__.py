@@ -58,6 +58,7 @@ from abraxas_py.errors import (
     RemoteProtocolError,
     ResponseTimeout,
     ServerError,
+    TlsUnusable,
     Unavailable,
 )
 from abraxas_py.journal.sqlite import SqliteJournal
@@ -119,6 +120,7 @@ __all__ = [
     "Status",
     "Target",
     "Task",
+    "TlsUnusable",
     "Type",
     "Unavailable",
     "Warning",

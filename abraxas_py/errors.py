@@ -6,6 +6,7 @@ AbraxasError
 │   └── RemoteProtocolError   the peer said something that the protocol does not allow
 ├── InvalidEndpoint           a server address that cannot be understood (a ValueError, too)
 ├── ListenError               an address that cannot be listened on
+│   └── TlsUnusable           its certificate is missing, or a file of it cannot be used
 ├── ConnectionLost            the connection ended before the answer came
 ├── Unavailable               no server could be reached; nothing was sent
 ├── ResponseTimeout           the answer did not come in the time that the caller gave it
@@ -42,6 +43,7 @@ __all__ = [
     "RemoteProtocolError",
     "ResponseTimeout",
     "ServerError",
+    "TlsUnusable",
     "Unavailable",
 ]
 
@@ -78,6 +80,10 @@ class InvalidEndpoint(AbraxasError, ValueError):
 
 class ListenError(AbraxasError):
     """An address that cannot be listened on; the text names it and says what to do."""
+
+
+class TlsUnusable(ListenError):
+    """No certificate was named for an address of TLS, or a file that was cannot be used."""
 
 
 class ConnectionLost(AbraxasError):

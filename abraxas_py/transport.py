@@ -23,7 +23,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import trio
 
-from abraxas_py.errors import ConnectionLost, InvalidEndpoint, ListenError
+from abraxas_py.errors import ConnectionLost, InvalidEndpoint, ListenError, TlsUnusable
 
 __all__ = ["DEFAULT_PORT", "Dialer", "Endpoint", "ServerTls", "connect", "dialer", "listen", "parse_endpoint"]
 
@@ -155,13 +155,13 @@ def client_context(endpoint: Endpoint) -> ssl.SSLContext:
 class ServerTls:
     """The TLS settings to listen with on an endpoint, as its files are now.
 
-    Raises ListenError at the start: it must never become plain text instead (G16). Files that are changed later and
+    Raises TlsUnusable at the start: it must never become plain text instead (G16). Files that are changed later and
     cannot be used are told of, and the former settings stay.
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
         if not endpoint.cert:
-            raise ListenError(f"{endpoint} needs a certificate: tls://host:port?cert=FILE&key=FILE")
+            raise TlsUnusable(f"{endpoint} needs a certificate: tls://host:port?cert=FILE&key=FILE")
         self._endpoint = endpoint
         self._files = [file for file in (endpoint.cert, endpoint.key, endpoint.ca, endpoint.crl) if file]
         self._seen = self._look()
@@ -176,7 +176,7 @@ class ServerTls:
             try:
                 self._context = self._read()
                 log.info("certificates read again endpoint=%s", self._endpoint)
-            except ListenError as error:
+            except TlsUnusable as error:
                 log.error("certificates were changed, the former ones stay error=%s", error)
         return self._context
 
@@ -201,7 +201,7 @@ class ServerTls:
                 context.verify_mode = ssl.CERT_REQUIRED
             _refuse_revoked(context, endpoint)
         except OSError as error:
-            raise ListenError(f"cannot use TLS on {endpoint}: {_plain(error)} ({', '.join(self._files)})") from error
+            raise TlsUnusable(f"cannot use TLS on {endpoint}: {_plain(error)} ({', '.join(self._files)})") from error
         return context
 
 

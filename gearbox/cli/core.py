@@ -12,7 +12,7 @@ from typing import NoReturn
 import structlog
 import trio
 
-from abraxas_py import AbraxasError, stdio
+from abraxas_py import AbraxasError, TlsUnusable, stdio
 from abraxas_py.errors import JournalBroken, JournalError
 from abraxas_py.nursery import open_nursery
 from gearbox import daemon
@@ -110,7 +110,7 @@ def main(argv: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         stdio.settle()
         os._exit(ExitCode.IO_ERROR)
-    except JournalError as error:
+    except (JournalError, TlsUnusable) as error:
         print(error, file=sys.stderr)
         return ExitCode.CONFIG
     except AbraxasError as error:

@@ -18,8 +18,8 @@ from pathlib import Path
 import attrs
 import trio
 
-from abraxas_py import AbraxasError, ConnectionLost, open_admin
-from abraxas_py.transport import listen, parse_endpoint
+from abraxas_py import AbraxasError, ConnectionLost, TlsUnusable, open_admin
+from abraxas_py.transport import ServerTls, listen, parse_endpoint
 from gearbox.cli import ExitCode
 from gearbox.errors import StoreAway, StoreError
 from gearbox.rules.query import Query
@@ -164,9 +164,14 @@ def _encryption(address: MysqlAddress) -> Finding:
 def _gearman_of_its_own(settings: Settings) -> Iterator[Finding]:
     for address in settings.listen:
         try:
-            for socket, bound in listen(parse_endpoint(address)):
+            endpoint = parse_endpoint(address)
+            if endpoint.scheme == "tls":
+                ServerTls(endpoint)
+            for socket, bound in listen(endpoint):
                 socket.close()
                 yield Finding("ok", f"Gearman: {bound} is free to listen on")
+        except TlsUnusable as error:
+            yield _fail(f"Gearman: {error} (GEARBOX_LISTEN)", ExitCode.CONFIG)
         except AbraxasError as error:
             yield _fail(str(error), ExitCode.UNAVAILABLE)
 

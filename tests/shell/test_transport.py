@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 import trio
 
-from abraxas_py import ConnectionLost, InvalidEndpoint, ListenError, Server, connect, open_admin, parse_endpoint, serve
+from abraxas_py import (
+    ConnectionLost,
+    InvalidEndpoint,
+    ListenError,
+    Server,
+    TlsUnusable,
+    connect,
+    open_admin,
+    parse_endpoint,
+    serve,
+)
 
 
 @pytest.mark.parametrize(
@@ -93,9 +103,9 @@ async def test_a_unix_socket_left_by_a_killed_server_is_taken_over_but_not_a_liv
 
 
 async def test_tls_without_a_certificate_is_refused_not_served_in_plain_text() -> None:
-    with pytest.raises(ListenError, match="needs a certificate"):
+    with pytest.raises(TlsUnusable, match="needs a certificate"):
         await Server().serve(["tls://127.0.0.1:0"])
-    with pytest.raises(ListenError, match="cannot use TLS"):
+    with pytest.raises(TlsUnusable, match="cannot use TLS"):
         await Server().serve(["tls://127.0.0.1:0?cert=/nowhere.pem"])
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -90,6 +93,24 @@ def test_addresses_that_are_taken(tmp_path: Path) -> None:
         assert (one.level, one.code) == ("fail", ExitCode.UNAVAILABLE)
         one = about(findings(tmp_path / "jobs.db", GEARBOX_HTTP=address), "dashboard:")
         assert (one.level, "GEARBOX_HTTP" in one.text) == ("fail", True)
+
+
+@pytest.mark.parametrize(
+    ("files", "fault"), [("", "needs a certificate"), ("?cert=none.pem&key=none.key", "No such file or directory")]
+)
+def test_tls_that_cannot_be_used(files: str, fault: str, tmp_path: Path) -> None:
+    given = {"GEARBOX_LISTEN": f"tls://127.0.0.1:0{files}", "GEARBOX_HTTP": "off"}
+    given |= {"GEARBOX_DATABASE": str(tmp_path / "jobs.db")}
+    one = about(examined(given), "tls://")
+    assert (one.level, one.code, fault in one.text) == ("fail", ExitCode.CONFIG, True)
+    command = [sys.executable, "-c", "from gearbox.cli.core import run; run()"]
+    start = subprocess.run(command, env=os.environ | given, capture_output=True, text=True, timeout=60, check=False)
+    assert (start.returncode, fault in start.stderr) == (ExitCode.CONFIG, True)
+
+
+def test_tls_that_can_be_used(tmp_path: Path, certificates: Path) -> None:
+    address = f"tls://127.0.0.1:0?cert={certificates}/server.pem&key={certificates}/server.key"
+    assert about(findings(tmp_path / "jobs.db", GEARBOX_LISTEN=address), "tls://").level == "ok"
 
 
 def test_a_gearman_server_that_is_not_there(tmp_path: Path) -> None:
