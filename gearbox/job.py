@@ -18,6 +18,7 @@ __all__ = [
     "CURRENT",
     "FAILED",
     "TERMINAL",
+    "TEXT_LARGEST",
     "Action",
     "Attempt",
     "Backoff",
@@ -48,6 +49,8 @@ __all__ = [
     "altered",
     "earliest",
 ]
+
+TEXT_LARGEST = 32 << 20  # bytes of arguments or data; half of Gearman's largest packet, to leave room for escapes
 
 T = TypeVar("T")
 

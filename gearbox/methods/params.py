@@ -18,7 +18,7 @@ import cattrs
 
 from gearbox import rpc
 from gearbox.errors import Code, RpcError
-from gearbox.job import Backoff, Priority
+from gearbox.job import TEXT_LARGEST, Backoff, Priority
 from gearbox.rules.recurrence import Missed, Overlap
 from gearbox.steps.life import id_of
 
@@ -55,7 +55,6 @@ NAME_LONGEST = 255  # characters of a method's name or a dedupe, as the original
 REASON_LONGEST = 1000  # characters
 PAGE_LARGEST = 1000  # rows of one answer
 NUMBER_HIGHEST = 2**32 - 1  # of an unsigned integer in the original's table
-TEXT_LARGEST = 32 << 20  # bytes of arguments or data; half of Gearman's largest packet, to leave room for escapes
 DATE_LATEST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
 
 # --- types of parameters ---

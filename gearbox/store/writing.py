@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 import attrs
 
-from gearbox.errors import StoreBusy
-from gearbox.job import Job
+from gearbox.errors import Code, RpcError, StoreBusy
+from gearbox.job import TEXT_LARGEST, Job
 from gearbox.store.changes import Changes
 from gearbox.store.rollups import Rollup
 from gearbox.store.rows import COLUMNS, micros, row_maker
@@ -73,6 +73,8 @@ class Connection(Protocol):
 class Writing:
     """The part of `store.Tx` that brings the tables up to what the steps have made of the jobs."""
 
+    largest = TEXT_LARGEST  # bytes
+
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.changes = Changes()
@@ -90,6 +92,7 @@ class Writing:
 
     def alter(self, job: Job, values: Mapping[str, Any]) -> Job:
         """Give a job other values, without an event. Raises StoreBusy if it is not any more what the caller knows."""
+        self.measure(values.get("result_data"))
         known = self.changes.jobs.get(job.id, job)
         if known is not job and (known.status, known.epoch, known.events) != (job.status, job.epoch, job.events):
             raise StoreBusy(f"job {job.id} was changed by somebody else")
@@ -97,6 +100,11 @@ class Writing:
         fields = values.keys() if changed.next_at == known.next_at else values.keys() | {"next_at"}
         self.changes.alter(known, changed, frozenset(fields))
         return changed
+
+    def measure(self, text: str | None) -> None:
+        """Raises RpcError for a text that is too large to be kept."""
+        if text is not None and len(text) > self.largest // 4 and len(text.encode()) > self.largest:
+            raise RpcError(Code.TOO_LARGE, f"more than {self.largest} bytes")
 
     def write(self) -> None:
         """Bring the tables up to date."""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from gearbox.errors import Code, RpcError
 from gearbox.job import Control, Job, NewJob, Status
 from gearbox.rules.recurrence import Schedule
 from gearbox.store import Lock
@@ -33,36 +31,28 @@ ON CONFLICT (name) DO UPDATE SET value = excluded.value
 
 
 class MysqlTx(SqlTx):
-    """`store.Tx` where other cores change the same rows. `largest` is what a text may have, in bytes."""
+    """`store.Tx` where other cores change the same rows. `largest` is how many bytes it takes at once."""
 
     PROOF: ClassVar = 200  # as much as the column takes; what room there is, is the server's business
     LOCKS: ClassVar = {Lock.NONE: "", Lock.SHARED: " LOCK IN SHARE MODE", Lock.EXCLUSIVE: " FOR UPDATE"}
 
     def __init__(self, connection: Connection, controls: dict[str, Control], largest: int) -> None:
         super().__init__(connection, controls)
-        self._largest = largest
+        self.largest = min(largest, self.largest)
         self._tokens: dict[str, int | None] = {}  # those that were looked for, and whose they are
         self._unstarted: set[tuple[int, int]] = set()  # attempts of which that is known
         self.is_nothing_due = False  # all that is due is in the hands of other cores
 
     def insert(self, new: NewJob, status: Status, now: float, who: str, why: str = "queued") -> Job:
-        self._measure(new.arguments)
+        self.measure(new.arguments)
         job = super().insert(new, status, now, who, why)
         if new.submit_token is not None:
             self._tokens[new.submit_token] = job.id
         return job
 
-    def alter(self, job: Job, values: Mapping[str, Any]) -> Job:
-        self._measure(values.get("result_data"))
-        return super().alter(job, values)
-
     def put_schedule(self, schedule: Schedule) -> None:
-        self._measure(schedule.template)
+        self.measure(schedule.template)
         super().put_schedule(schedule)
-
-    def _measure(self, text: str | None) -> None:
-        if text is not None and len(text) > self._largest // 4 and len(text.encode()) > self._largest:
-            raise RpcError(Code.TOO_LARGE, f"more than {self._largest} bytes, which the database cannot take at once")
 
     def prepare(self, foresight: Foresight) -> None:
         """Ask for all that is foreseen: three questions at most. Locks are taken in the order of ids."""

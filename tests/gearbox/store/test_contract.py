@@ -32,6 +32,7 @@ from gearbox.steps import controls as controls_of
 from gearbox.steps import life, orphans
 from gearbox.store import Moment, Result, Store, Tx, controls, open_store, pruning, reading, recurring
 from gearbox.store.address import MysqlAddress
+from gearbox.store.writing import Writing
 
 Place = str | MysqlAddress
 
@@ -175,6 +176,17 @@ def test_late_and_foreign_results_change_nothing(store: Store) -> None:
     job = read(store, lambda tx: tx.job(id))
     assert (job.status, job.result_data) == (Status.COMPLETE, '"right"')
     assert sum("late result" in event.why for event in read(store, lambda tx: tx.audit(id))) == 4
+
+
+def test_data_that_grows_too_large_by_pieces_is_an_error(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Writing, "largest", 1000)
+    id = queue(store, max_retries=1).value
+    piece = Reported(data=f'"{"x" * 600}"', separator="\n")
+    for _ in range(2):
+        run(store, partial(life.report, id, 1, piece))
+    job = read(store, lambda tx: tx.job(id))
+    assert (job.status, job.retries) == (Status.WAITING, 1)
+    assert '"code":413' in job.result_data
 
 
 def test_only_one_worker_may_start_an_attempt(store: Store) -> None:
