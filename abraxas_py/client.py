@@ -229,7 +229,8 @@ class Client(Generic[T]):
     ) -> bytes:
         """Submit a background job (SUBMIT_JOB_BG, ...) and return its handle, once the server has it.
 
-        Raises ServerError, ConnectionLost (whether it was submitted is unknown) or Unavailable (it was not).
+        Raises ServerError, ConnectionLost (whether it was submitted is unknown) or Unavailable (it was not). Cancelled
+        before it was sent, it is not submitted.
         """
         begin = self._form(function, unique, priority, reducer, is_background=True)
         request = begin(await self._whole(data))
@@ -418,7 +419,11 @@ class Client(Generic[T]):
     async def _ask(self, request: bytes, answer: Type, submit_timeout: float | None = None) -> Packet:
         call = Call(request, answer, self._deadline(submit_timeout))
         self._put(call)
-        return await call.answered()
+        try:
+            return await call.answered()
+        except trio.Cancelled:
+            self._lines.drop(call)
+            raise
 
     async def _ask_all(self, packet: Packet, answer: Type) -> list[list[bytes]]:
         """The answers of all live servers that give one; of the first that comes to life, while there are none."""

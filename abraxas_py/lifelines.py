@@ -129,6 +129,11 @@ class Lifelines:
         if call.deadline < self._look_at:
             self._expiring.set()
 
+    def drop(self, call: Call) -> None:
+        """Nobody waits for a call any more: one that was not sent yet stays unsent."""
+        call.end(None)
+        self._expiring.set()
+
     def limit(self, call: Call, timeout: float) -> None:
         """End a call in ResponseTimeout, so many seconds from now."""
 

@@ -228,6 +228,21 @@ async def test_a_job_that_cannot_be_sent_in_time_was_not_submitted() -> None:
     assert line.server.broker.functions == {}
 
 
+async def test_a_submission_that_is_given_up_before_it_was_sent_is_not_submitted_later() -> None:
+    line = Line(Server())
+    line.is_up = False
+    async with open_client(line.dial) as client:
+        for _ in range(3):
+            with trio.move_on_after(1) as scope:
+                await client.submit_bg("mail", b"letter")
+            assert scope.cancelled_caught
+        await trio.testing.wait_all_tasks_blocked()
+        assert client._lines._waiting == []
+        line.is_up = True
+        await client.submit_bg("mail", b"letter")
+    assert line.server.broker.functions[b"mail"].total == 1
+
+
 async def test_jobs_go_round_the_servers_that_live() -> None:
     lines = [Line(Server()), Line(Server())]
     async with open_client(lines[0].dial, lines[1].dial) as client:
