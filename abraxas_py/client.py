@@ -184,7 +184,8 @@ class Client(Generic[T]):
             self._put(task, response_timeout)
         else:
             self._write_to(task, begin, response_timeout)
-            self._spawn(_copy, data, task.payload)
+            if not task.is_done:
+                self._spawn(_copy, data, task.payload)
         return task
 
     def stream(
@@ -214,6 +215,8 @@ class Client(Generic[T]):
             self._put(task, response_timeout)
 
         task._payload = Payload(submit, task.end, self._feeder)
+        if self._lines.is_closed:
+            self._lines.put(task)  # to its end: nobody is there to feed it
 
     # Background jobs
 
@@ -403,7 +406,8 @@ class Client(Generic[T]):
             if priority is not Priority.NORMAL:
                 raise LocalProtocolError("a job with a reducer has no priority")
             type = Type.SUBMIT_REDUCE_JOB_BACKGROUND if is_background else Type.SUBMIT_REDUCE_JOB
-            return lambda data: encode(REQUEST, Packet.of(type, name, key, function_name(reducer), b"", data))
+            reducing = function_name(reducer)
+            return lambda data: encode(REQUEST, Packet.of(type, name, key, reducing, b"", data))
         return partial(_submission, SUBMISSIONS[priority, is_background], name, key)
 
     def _deadline(self, submit_timeout: float | None) -> float:
@@ -546,8 +550,8 @@ async def _copy(source: AsyncIterable[bytes], payload: Payload) -> None:
 
 def _unique(unique: bytes | str) -> bytes:
     key = as_bytes(unique)
-    if len(key) > MAX_UNIQUE_BYTES:
-        raise LocalProtocolError(f"a unique has at most {MAX_UNIQUE_BYTES} bytes, not {len(key)}")
+    if len(key) > MAX_UNIQUE_BYTES or b"\0" in key:
+        raise LocalProtocolError(f"a unique has at most {MAX_UNIQUE_BYTES} bytes without NUL, not {key!r}")
     return key
 
 

@@ -93,7 +93,7 @@ class Lifelines:
         self.worker: WorkingParty | None = None
         self._parties: list[Party] = []
         self._waiting: list[Call] = []  # for a server
-        self._is_closed = False
+        self.is_closed = False
         self._turn = 0  # whose turn it is, of the lines
         self._timers = Timers()  # response timeouts
         self._expiring = trio.Event()  # something may expire before `_expire` looks next
@@ -115,7 +115,7 @@ class Lifelines:
 
     def put(self, call: Call) -> None:
         """Give a call to the server whose turn it is, or have it wait for one."""
-        if self._is_closed:
+        if self.is_closed:
             call.end(_closed())
             return
         for _ in self.lines:
@@ -147,7 +147,7 @@ class Lifelines:
 
     async def run(self) -> None:
         """Keep the connections until cancelled."""
-        self._is_closed = False
+        self.is_closed = False
         async with open_nursery() as nursery:
             for line in self.lines:
                 nursery.start_soon(self._stay_connected, line)
@@ -160,7 +160,7 @@ class Lifelines:
 
     def close(self) -> None:
         """The end: nothing may wait for ever."""
-        self._is_closed = True
+        self.is_closed = True
         unsent, self._waiting = self._waiting, []
         for call in unsent:
             call.end(_closed())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import pytest
 import trio
 import trio.lowlevel
@@ -166,8 +168,31 @@ async def test_what_cannot_be_said_is_the_callers_fault() -> None:
         for arguments in [("", b""), ("f" * 513, b""), ("a\0b", b"")]:
             with pytest.raises(LocalProtocolError):
                 client.submit(*arguments)
-        with pytest.raises(LocalProtocolError):
-            client.submit("f", unique=b"u" * 65)
+        for unique in [b"u" * 65, b"a\0b"]:
+            for data in [b"", some_pieces()]:
+                with pytest.raises(LocalProtocolError, match="a unique has"):
+                    client.submit("f", data, unique=unique)
+            with pytest.raises(LocalProtocolError, match="a unique has"):
+                await client.get_status_unique(unique)
+        with pytest.raises(LocalProtocolError, match="a function's name"):
+            client.submit("f", some_pieces(), reducer="r" * 513)
+
+
+async def some_pieces() -> AsyncIterator[bytes]:
+    yield b"abc"
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+async def test_a_stream_that_is_submitted_to_a_closed_client_ends(streaming: bool) -> None:
+    async with open_client(Server().dial, streaming=streaming) as client:
+        pass
+    with pytest.raises(Unavailable, match="client was closed"):
+        await client.submit("f", some_pieces())
+    task = client.stream("f")
+    with pytest.raises(trio.BrokenResourceError):
+        await task.payload.send_all(bytes(1024 * 1024))
+    with pytest.raises(Unavailable, match="client was closed"):
+        await task
 
 
 # Connections that come and go

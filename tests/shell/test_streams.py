@@ -410,6 +410,11 @@ async def test_whoever_answers_pulls_with_nonsense_ends_that_job_alone(answer: b
         nursery.cancel_scope.cancel()
 
 
+async def test_a_reason_that_is_no_utf_8_reaches_the_worker() -> None:
+    with pytest.raises(PayloadError, match="no file caf"):
+        Pull.read(Pull.failure("no file caf\udce9"))
+
+
 async def test_a_pull_with_a_number_beyond_measure_is_refused() -> None:
     with pytest.raises(LocalProtocolError, match="not a pull"):
         Pull.parse(b"1 " + b"1" * 5000)
