@@ -45,7 +45,6 @@ __all__ = ["Lifelines", "Party", "WorkingParty"]
 
 log = logging.getLogger("abraxas.connection")
 
-CONNECT_TIMEOUT = 10.0  # seconds: an address that swallows packets would take the system two minutes to give up
 GREETING_TIMEOUT = 10.0  # seconds for a server's word on streaming mode: longer than any that lives needs
 
 _FOR_WORKERS = frozenset({Type.NOOP, Type.NO_JOB, Type.JOB_ASSIGN, Type.JOB_ASSIGN_UNIQ, Type.JOB_ASSIGN_ALL})
@@ -170,7 +169,7 @@ class Lifelines:
         delays = backoff.delays(iter(random.random, None), settings.reconnect_delay)
         while True:
             try:
-                stream = dumped(await self._dial(line), line.name, settings.traffic_dump, settings.packet_dump)
+                stream = dumped(await line.dial(), line.name, settings.traffic_dump, settings.packet_dump)
                 connection = Connection(stream, name=line.name, max_packet_bytes=settings.max_packet_bytes)
                 try:
                     await self._greet(line, connection)
@@ -181,11 +180,6 @@ class Lifelines:
             except (ConnectionLost, RemoteProtocolError) as error:
                 self._tell(line, error)
             await trio.sleep(next(delays))
-
-    async def _dial(self, line: Lifeline) -> trio.abc.Stream:
-        with trio.move_on_after(CONNECT_TIMEOUT):
-            return await line.dial()
-        raise ConnectionLost(f"cannot connect to {line.name}: no answer within {CONNECT_TIMEOUT:g} s")
 
     def _tell(self, line: Lifeline, error: AbraxasError) -> None:
         log.info("not connected server=%s reason=%s", line.name, error)

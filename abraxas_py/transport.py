@@ -19,6 +19,7 @@ import stat
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import parse_qsl, urlsplit
 
 import trio
@@ -36,6 +37,8 @@ BACKLOG = 1024
 
 Dialer = Callable[[], Awaitable[trio.abc.Stream]]
 """Whoever can open a stream to a server; may raise ConnectionLost."""
+
+CONNECT_TIMEOUT = 10.0  # seconds: an address that swallows packets would take the system two minutes to give up
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +96,18 @@ def parse_endpoint(text: str, *, default_port: int = DEFAULT_PORT) -> Endpoint:
 
 
 def dialer(server: str | Endpoint | Dialer) -> tuple[str, Dialer]:
-    """A server's name for messages, and how to reach it."""
+    """A server's name for messages, and how to reach it, or raise ConnectionLost, within CONNECT_TIMEOUT."""
     if isinstance(server, str):
         server = parse_endpoint(server)
-    if isinstance(server, Endpoint):
-        endpoint = server
-        return str(endpoint), lambda: connect(endpoint)
-    return getattr(server, "__qualname__", None) or repr(server), server
+    dial: Dialer = partial(connect, server) if isinstance(server, Endpoint) else server
+    name = str(server) if isinstance(server, Endpoint) else getattr(server, "__qualname__", None) or repr(server)
+
+    async def dial_in_time() -> trio.abc.Stream:
+        with trio.move_on_after(CONNECT_TIMEOUT):
+            return await dial()
+        raise ConnectionLost(f"cannot connect to {name}: no answer within {CONNECT_TIMEOUT:g} s")
+
+    return name, dial_in_time
 
 
 async def connect(endpoint: str | Endpoint) -> trio.abc.Stream:

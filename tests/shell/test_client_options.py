@@ -295,6 +295,16 @@ async def test_the_administrator_merges_those_that_answer() -> None:
             await admin.status()
 
 
+async def test_the_administrator_leaves_out_a_server_that_swallows_connections() -> None:
+    server = Server()
+    async with open_admin(server.dial, trio.sleep_forever) as admin:  # type: ignore[arg-type]
+        start = trio.current_time()
+        assert await admin.status() == []
+        assert trio.current_time() - start == pytest.approx(10)
+        with pytest.raises(ConnectionLost, match="no answer within 10 s"):
+            await admin.servers[1].version()
+
+
 async def test_a_function_that_the_server_refuses_is_told_and_harms_nothing() -> None:
     errors: list[str] = []
     async with open_client(Server().dial) as client:
