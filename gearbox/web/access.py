@@ -110,8 +110,19 @@ def parse_http(address: str, tokens: str, hosts: str) -> tuple[Http | None, list
         faults.append(
             f"GEARBOX_HTTP: {where} can be reached from other machines: set GEARBOX_HTTP_TOKEN, or use 127.0.0.1"
         )
-    names = tuple(name.strip().lower() for name in hosts.split(",") if name.strip())
-    return Http(where, found, names, is_default=not address), faults
+    return Http(where, found, _hosts(hosts, faults), is_default=not address), faults
+
+
+def _hosts(text: str, faults: list[str]) -> tuple[str, ...]:
+    """Names, several with commas. A port may stand behind them: it says nothing of who we are."""
+    names = []
+    for entry in filter(None, (part.strip() for part in text.split(","))):
+        name = _name(f"[{entry}]" if entry.count(":") > 1 and "[" not in entry else entry)
+        if name:
+            names.append(name)
+        else:
+            faults.append(f"GEARBOX_HTTP_HOSTS: {entry!r} is not a host's name")
+    return tuple(names)
 
 
 def _tokens(text: str, faults: list[str]) -> tuple[Token, ...]:

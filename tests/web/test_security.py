@@ -57,6 +57,27 @@ def test_beyond_this_machine_addresses_and_names_from_the_settings_are_ours() ->
     assert not access.is_host_known("evil.test")
 
 
+@pytest.mark.parametrize(
+    ("named", "host"),
+    [("dash.example", "dash.example:80"), ("Dash.example:8443", "dash.example:8443"), ("dash.example.", "dash.example"),
+     ("[2001:db8::1]:80", "[2001:db8::1]"), ("2001:db8::1", "[2001:db8::1]:4780")],
+)  # fmt: skip
+def test_a_host_in_the_settings_may_have_its_port(named: str, host: str) -> None:
+    http, faults = parse_http("", "", f"other.example, {named}")
+    assert (http is not None, faults) == (True, [])
+    assert http is not None
+    access = Access(http, b"key")
+    assert access.is_host_known(host)
+    assert not access.is_host_known("evil.test")
+
+
+@pytest.mark.parametrize("named", ["https://dash.example", "dash.example/gearbox", "a@b", "[::1", ":8443", "a b"])
+def test_a_host_in_the_settings_that_is_none_is_refused(named: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Settings.from_environment({"GEARBOX_HTTP_HOSTS": f"dash.example,{named}", "XDG_STATE_HOME": "/s"})
+    assert caught.value.messages == (f"GEARBOX_HTTP_HOSTS: {named!r} is not a host's name",)
+
+
 # --- the origin and the form's token: forged requests ---
 
 
