@@ -20,7 +20,12 @@ TYPES: dict[Any, dict[str, Any]] = {
     params.Text: {"type": "string", "maxLength": params.NAME_LONGEST},
     params.Reason: {"type": "string", "maxLength": params.REASON_LONGEST},
     params.Count: {"type": "integer", "minimum": 0, "maximum": params.NUMBER_HIGHEST},
-    params.PageSize: {"type": "integer", "minimum": 1, "maximum": params.PAGE_LARGEST},
+    params.PageSize: {
+        "type": "integer",
+        "minimum": 0,
+        "maximum": params.NUMBER_HIGHEST,
+        "description": f"rows of one answer; there are at least 1 and at most {params.PAGE_LARGEST}",
+    },
     params.Seconds: {"type": "number", "minimum": 0},
     params.Positive: {"type": "number", "exclusiveMinimum": 0},
     params.Date: {
@@ -52,10 +57,16 @@ STATUSES = {
     "401": "the token is missing or unknown",
     "403": "the token only allows to look",
     "404": "there is no such job",
+    "405": "the method changes something: use POST",
+    "408": "the request took too long",
     "409": "the job is past what was asked of it",
     "413": "the request is too large",
+    "415": "the content-type is not application/json",
+    "421": "the host is not one of this server's names",
     "422": "the job itself failed; the code is its own",
+    "500": "a fault of the server; its log says what",
     "503": "the database cannot be reached",
+    "507": "there is no room on the disk: nothing was stored",
 }
 
 

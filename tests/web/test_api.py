@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from web_stage import HOST, Site, site
 
 from gearbox import methods, rpc
-from gearbox.errors import StoreError
+from gearbox.errors import Code, StoreError
 from gearbox.methods.surface import SURFACE
 from gearbox.web.access import Address, Http
 from gearbox.web.openapi import document
@@ -108,6 +108,17 @@ async def test_the_description_is_open_api(tmp_path: Path, autojump_clock: Clock
             "default": "normal",
         }
         assert references(found) <= {"#/components/schemas/Error"}
+
+
+async def test_what_is_answered_is_described(tmp_path: Path, autojump_clock: Clock) -> None:
+    async with site(tmp_path / "db") as it:
+        search = (await it.get("/api")).json["paths"]["/search"]["get"]
+        walls = {"401", "403", "405", "408", "413", "415", "421"}
+        assert walls | {str(code.value) for code in Code if 400 <= code < 600} <= search["responses"].keys()
+        (limit,) = [one["schema"] for one in search["parameters"] if one["name"] == "limit"]
+        for size in (limit["minimum"], 1001, limit["maximum"]):
+            assert (await it.get(f"/api/search?limit={size}")).status == 200, size
+        assert (await it.get(f"/api/search?limit={limit['maximum'] + 1}")).status == 400
 
 
 def references(value: Any) -> set[str]:
