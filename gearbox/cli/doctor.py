@@ -169,6 +169,8 @@ def _gearman_of_its_own(settings: Settings) -> Iterator[Finding]:
                 ServerTls(endpoint)
             for socket, bound in listen(endpoint):
                 socket.close()
+                if endpoint.scheme == "unix":
+                    Path(endpoint.path).unlink(missing_ok=True)
                 yield Finding("ok", f"Gearman: {bound} is free to listen on")
         except TlsUnusable as error:
             yield _fail(f"Gearman: {error} (GEARBOX_LISTEN)", ExitCode.CONFIG)

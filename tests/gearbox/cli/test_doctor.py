@@ -113,6 +113,17 @@ def test_tls_that_can_be_used(tmp_path: Path, certificates: Path) -> None:
     assert about(findings(tmp_path / "jobs.db", GEARBOX_LISTEN=address), "tls://").level == "ok"
 
 
+def test_a_socket_that_is_free_is_left_so(tmp_path: Path) -> None:
+    path = tmp_path / "gearman.sock"
+    one = about(findings(tmp_path / "jobs.db", GEARBOX_LISTEN=f"unix://{path}"), str(path))
+    assert (one.level, path.exists()) == ("ok", False)
+    with socket.socket(socket.AF_UNIX) as taken:
+        taken.bind(str(path))
+        taken.listen()
+        one = about(findings(tmp_path / "jobs.db", GEARBOX_LISTEN=f"unix://{path}"), str(path))
+        assert (one.level, path.exists()) == ("fail", True)
+
+
 def test_a_gearman_server_that_is_not_there(tmp_path: Path) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))  # and does not listen
