@@ -40,6 +40,7 @@ log = logging.getLogger("abraxas.server")
 
 ENOUGH = 8  # messages: before so many came, a pass looks for more, so that answers can be sent together
 TURN = 0.005  # seconds until the other tasks of the program have theirs; a way through trio's scheduler costs 50 µs
+FAREWELL = 30.0  # seconds for peers to read, after a drain, what they were sent
 SWEEP_INTERVAL = 1.0  # seconds between two looks for peers that stopped in the middle of a message
 _ALL = Right.SUBMIT | Right.WORK | Right.ADMINISTRATE
 
@@ -148,11 +149,14 @@ class Server:
 
     async def _serve(self, endpoints: Sequence[str], task_status: trio.TaskStatus[list[str]]) -> None:
         try:
-            self.endpoints = self._door.open(endpoints)
+            is_ending = self._is_stopped or self.broker.is_draining  # it was told so while the queue was restored
+            self.endpoints = self._door.open(() if is_ending else endpoints)
             task_status.started(self.endpoints)
-            await self._run()
+            await self._run(lambda: self.broker.is_drained)
             if self._writer is not None:
                 await self._writer.settle()
+            with trio.move_on_after(FAREWELL):
+                await self._run(lambda: not any(link.outbox for link in self._links.values()))
         finally:
             self._close_all()
 
@@ -170,7 +174,7 @@ class Server:
         return self.attach()
 
     def stop(self, *, drain: bool = False) -> None:
-        """Have `serve` return: at once, or (`drain`) when the jobs that run now have ended.
+        """Have `serve` return: at once, or (`drain`) when the jobs that run now have ended, and all is sent.
 
         Meanwhile no connections are taken, and no jobs are given out that no client waits for. Those that are, for a
         job that runs may need them, are cut off when the others have ended.
@@ -183,16 +187,14 @@ class Server:
 
     # The loop
 
-    async def _run(self) -> None:
+    async def _run(self, is_over: Callable[[], bool]) -> None:
         descriptor = self._poller.fileno()
-        while not self._is_stopped:
+        while not (self._is_stopped or is_over()):
             with trio.CancelScope(deadline=self._wake_at()) as self._nap:
                 await trio.lowlevel.wait_readable(descriptor)
             turn_ends_at = trio.current_time() + TURN
             while self._pass() and trio.current_time() < turn_ends_at:
                 pass
-            if self.broker.is_drained:
-                break
 
     def _wake_at(self) -> float:
         """The earliest thing that is due, in the loop's time."""

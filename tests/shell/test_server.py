@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import gc
+from functools import partial
+from pathlib import Path
+
 import pytest
 import trio
 import trio.testing
 
 from abraxas_py import Assigned, Connection, Limits, Line, Options, Packet, Server, Type, Worker, serve
 from abraxas_py.connection import RECEIVE_BYTES
+from abraxas_py.journal.sqlite import SqliteJournal
 from abraxas_py.protocol.wire import REQUEST, encode
 
 
@@ -149,6 +154,23 @@ async def test_a_drain_ends_however_many_jobs_wait(autojump_clock: trio.testing.
         assert has_ended.is_set()
         assert (begun, len(server.broker.jobs)) == (2, 28)
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("drain", [True, False])
+async def test_a_stop_while_the_queue_is_restored_opens_no_door(
+    drain: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gc, "freeze", lambda: None)  # hypothesis looks through what the collector knows
+
+    class Stopping(SqliteJournal):
+        def open(self) -> int:
+            trio.from_thread.run_sync(partial(server.stop, drain=drain))
+            return super().open()
+
+    server = Server(journal=Stopping(tmp_path / "queue"))
+    with trio.fail_after(5):
+        await server.serve(["127.0.0.1:0"])
+    assert server.endpoints == []
 
 
 async def test_shutdown_is_answered_before_the_server_stops(autojump_clock: trio.testing.MockClock) -> None:

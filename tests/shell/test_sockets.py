@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import resource
 import socket
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 import trio
 
 from abraxas_py import Connection, Limits, Packet, Server, Type, connect, door, open_admin, open_client, serve
+from abraxas_py.journal.sqlite import SqliteJournal
 from abraxas_py.protocol.packets import Packet as P
 from abraxas_py.protocol.wire import REQUEST, encode
 
@@ -93,6 +96,32 @@ async def test_headers_that_come_without_a_request_line_open_no_way_for_packets(
         assert (await read_all(stream)).startswith(b"ERR UNKNOWN_COMMAND")
         await stream.aclose()
         assert server.broker.functions == {}
+
+
+@pytest.mark.parametrize("is_kept", [False, True])
+async def test_a_drain_ends_when_the_last_results_have_left(
+    is_kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gc, "freeze", lambda: None)  # hypothesis looks through what the collector knows
+    server = Server(journal=SqliteJournal(tmp_path / "queue") if is_kept else None)
+    result = bytes(32 * MIB)  # more than any socket's buffer takes
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.serve, ["127.0.0.1:0"])
+        async with peer(server) as worker, peer(server) as client:
+            for type in (Type.SUBMIT_JOB_BG, Type.SUBMIT_JOB):
+                await client.send(P.of(type, b"f", b"unique", b""))
+                assert len(await client.receive()) == 1
+            await worker.send(P(Type.CAN_DO, b"f"), P(Type.GRAB_JOB))
+            (assigned,) = await worker.receive()
+            assert isinstance(assigned, Packet)
+            server.stop(drain=True)
+            await worker.send(P.of(Type.WORK_COMPLETE, assigned.split()[0], result))
+            await until(lambda: server.broker.is_drained)
+            await trio.sleep(0.1)
+            (told,) = await client.receive()
+            assert isinstance(told, Packet)
+            assert len(told.body) == len(assigned.split()[0]) + 1 + len(result)
+            assert await client.receive() == []
 
 
 async def test_a_message_that_does_not_go_on_is_given_up() -> None:
