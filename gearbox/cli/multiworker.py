@@ -45,7 +45,7 @@ A table is a method: [Test.Foo.echo] defines Test\Foo::echo.
   output = "string"        # string (default), buffer, json, nl-json, ignore
   concurrency = 10         # jobs at the same time; 1 is the default, 0 disables
   log = "/var/log/echo"    # log every run to this file
-  log_output = true        # with what the command printed
+  log_output = true        # with the end of what the command printed
   log_no_time = false      # without timestamps
   output_limit = 16777216  # bytes that the command may print
   disabled = false

@@ -22,11 +22,14 @@ from gearbox.work.guard import Guard
 from gearbox.work.runner import Exit, Input, Report, words
 from gearbox.work.teller import Teller
 
-__all__ = ["CommandPerformer", "command_environment", "command_files", "command_line"]
+__all__ = ["CommandPerformer", "command_environment", "command_files", "command_line", "output_lines"]
 
 logger = logging.getLogger("gearbox.worker")
 
 SHOWN_CHARACTERS = 1000  # of a command on the console and in the log; a job may bring megabytes of arguments
+# Of the end of each output in the log: a hundredth of a second's work, and with all escapes and times no more than may
+# wait for the disk (`spool.LIMIT_BYTES`). Megabytes of short lines took half a minute, in which no lease was renewed.
+LOGGED_BYTES, LOGGED_LINES = 2**16, 5000
 SECRETS = frozenset({"MYSQL_PASSWORD", "GEARBOX_HTTP_TOKEN"})  # no command's business, and readable in /proc
 OURS = SECRETS | {ENVIRONMENT}  # the trace of whoever started the worker is not the job's
 
@@ -69,13 +72,21 @@ def command_line(method: Method, params: Any) -> str:
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]} ..."
 
 
-def _output_lines(exit: Exit) -> list[str]:
-    """A command's output for the log."""
-    return [
-        f"  {name}| {line}"
-        for name, data in (("out", exit.stdout), ("err", exit.stderr))
-        for line in data.decode(errors="replace").splitlines()
-    ]
+def output_lines(exit: Exit) -> list[str]:
+    r"""The end of a command's output, for the log.
+
+    >>> output_lines(Exit(0, b"a\nb\r\n", b"c"))
+    ['  out| a', '  out| b', '  err| c']
+    """
+    outputs = (("out", exit.stdout), ("err", exit.stderr))
+    return [f"  {name}| {line}" for name, output in outputs for line in _last_lines(output)]
+
+
+def _last_lines(output: bytes) -> list[str]:
+    lines = output[-LOGGED_BYTES:].splitlines(keepends=True)[-LOGGED_LINES:]
+    cut = len(output) - sum(map(len, lines))
+    texts = [line.decode(errors="replace").rstrip("\r\n") for line in lines]
+    return [f"[{cut} bytes left out]", *texts] if cut else texts
 
 
 @attrs.frozen
@@ -108,7 +119,7 @@ class CommandPerformer:
             sizes = len(exit.stdout), len(exit.stderr)
             logger.debug("ended ticket=%s status=%d stdout_bytes=%d stderr_bytes=%d", ticket, exit.status, *sizes)
         if exit is not None and self.method.log_output:
-            self.log.write(trio.current_time() - assigned_at, *_output_lines(exit))
+            self.log.write(trio.current_time() - assigned_at, *output_lines(exit))
         if report.status is Status.COMPLETE:
             self._tell(assigned_at, "<== Job ended successfully, sending output back")
         else:
