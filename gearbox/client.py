@@ -221,7 +221,10 @@ class Gearbox:
         return retried
 
     async def hurry(self, id: int, reason: str | None = None) -> bool:
-        """Have a job not wait for its date or its next try any more; False if it waited for none."""
+        """Have a job not wait for its date or its next try any more; False if no such wait could be cut short.
+
+        After a try that ran too long or went missing, the next one waits until its worker has surely stopped.
+        """
         return bool(await self._do("run_now", id=id, reason=reason))
 
     async def reprioritise(self, id: int, priority: str, reason: str | None = None) -> bool:

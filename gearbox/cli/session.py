@@ -170,8 +170,8 @@ class Session:
     async def _hurry(self) -> None:
         for id in self._wanted.ids:
             async with self._core("run_now"):
-                has_waited = await self._gearbox.hurry(id, self._wanted.reason)
-            self._terminal.tell(f"=== Job {id} waits for no date {'any more' if has_waited else 'or next try'}")
+                is_shorter = await self._gearbox.hurry(id, self._wanted.reason)
+            self._terminal.tell(f"=== Job {id} {'runs as early as it may' if is_shorter else 'cannot run any earlier'}")
 
     async def _reprioritise(self) -> None:
         priority = self._wanted.priority

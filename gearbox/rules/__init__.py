@@ -28,6 +28,7 @@ from gearbox.job import (
     CURRENT,
     FAILED,
     TERMINAL,
+    Attempt,
     Facts,
     Job,
     NewJob,
@@ -41,7 +42,7 @@ from gearbox.rules import attempts
 from gearbox.rules.answers import error_text
 from gearbox.rules.attempts import NOOPWAIT
 
-__all__ = ["ALWAYS_AVAILABLE", "NOOP", "NOOPGO", "NOOPWAIT", "admit", "cancel", "check", "go"]
+__all__ = ["ALWAYS_AVAILABLE", "NOOP", "NOOPGO", "NOOPWAIT", "admit", "cancel", "check", "go", "hurry"]
 
 NOOP = "gearbox\\core::noop"
 NOOPGO = "gearbox\\core::noopgo"
@@ -138,6 +139,20 @@ def go(job: Job, now: float) -> Transition | None:
         set = {"released": True, "completed": now}
         return Transition(frozenset({Status.RUNNING}), Status.COMPLETE, why="noopgo", set=set, outcome=Outcome.COMPLETE)
     return Transition(CURRENT, job.status, why="noopgo", set={"released": True})
+
+
+def hurry(job: Job, last: Attempt | None, now: float) -> Transition | None:
+    """Somebody wants the job to wait neither for its date nor for its next try; None if no such wait can be cut short.
+
+    `last` is its last try: the next one still waits until the worker of that has surely stopped.
+    """
+    if job.status is not Status.WAITING or job.opens_at is None:
+        return None
+    stopped_at = attempts.stopped_at(job, last)
+    if job.opens_at <= stopped_at:
+        return None
+    opens_at = stopped_at if stopped_at > now else None
+    return Transition(frozenset({Status.WAITING}), Status.WAITING, why="run now", set={"opens_at": opens_at})
 
 
 def cancel(job: Job, reason: str | None, now: float) -> Transition | None:

@@ -13,12 +13,14 @@ the Gearman connection that submitted it (`lease_at` is None) or by the clock al
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 from gearbox import rpc
 from gearbox.errors import Code, RpcError
 from gearbox.job import (
     ACTIVE,
+    Attempt,
     Backoff,
     Ended,
     Event,
@@ -46,6 +48,7 @@ __all__ = [
     "delay_of",
     "failed",
     "settle",
+    "stopped_at",
     "unkept",
 ]
 
@@ -156,6 +159,17 @@ def delay_of(job: Job, chance: float) -> float:
     if job.backoff is Backoff.EXPONENTIAL:
         delay = min(delay * 2.0 ** min(job.retries, 64), job.retry_delay_max) * (0.5 + 0.5 * chance)
     return max(delay, RETRY_FLOOR)
+
+
+def stopped_at(job: Job, last: Attempt | None) -> float:
+    """When the worker of a waiting job's last try has surely stopped: long ago, but for a try that was given up.
+
+    That was when the row last changed, or before. The try's own dates do not move with a clock that is set.
+    """
+    is_given_up = last is not None and (
+        last.outcome is Outcome.TIMED_OUT or (last.outcome is Outcome.MISSING and last.started_at is not None)
+    )
+    return job.updated + STOPPED if is_given_up else -inf
 
 
 def failed(

@@ -12,7 +12,7 @@ import attrs
 
 from gearbox.job import TERMINAL, Attempt, Facts, Job, Reason, Status, Transition, Waiting
 from gearbox.rules.answers import error_of
-from gearbox.rules.attempts import NOOPWAIT
+from gearbox.rules.attempts import NOOPWAIT, stopped_at
 from gearbox.store.rows import iso
 
 __all__ = ["SHOWN", "Surroundings", "sentence"]
@@ -26,7 +26,7 @@ class Surroundings:
 
     parent: Job | None = None  # of after_id or, for a duplicate, of see_other; resolved
     unfinished: Sequence[int] = ()  # members of its pool, one more than are shown
-    attempt: Attempt | None = None  # the current one
+    attempt: Attempt | None = None  # the last one
 
 
 def sentence(facts: Facts, decision: Transition | Waiting, around: Surroundings) -> str:
@@ -62,7 +62,9 @@ def _words(reason: Reason, facts: Facts, around: Surroundings) -> str:
             return f"its date is {iso(job.opens_at)}"
         case Reason.RETRY:
             assert job.opens_at is not None
-            return f"its retry {job.retries} of {job.max_retries} is due at {iso(job.opens_at)}"
+            is_held_up = job.opens_at <= stopped_at(job, around.attempt)
+            until = ", when the worker of its last try has surely stopped" if is_held_up else ""
+            return f"its retry {job.retries} of {job.max_retries} is due at {iso(job.opens_at)}{until}"
         case Reason.PAUSED:
             return f"its method {job.method} is paused"
         case Reason.LIMIT:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from gearbox import rules
 from gearbox.errors import Code, RpcError
-from gearbox.job import Action, Job, Priority, Status, Transition
+from gearbox.job import Action, Job, Priority, Status
 from gearbox.rules.query import Query
 from gearbox.steps import bundles, life
 from gearbox.store import Deed, Lock, Moment, Result, Step, Tx
@@ -28,15 +29,16 @@ def recorded(
 
 
 def hurry(id: int, reason: str | None, tx: Tx, moment: Moment, who: str | None = None) -> Result:
-    """Run a job without waiting for its date or its next try; True if it waited for one.
+    """Run a job without waiting for its date or its next try; True if that cut a wait short.
 
-    What else it waits for (other jobs, a pause) still holds.
+    What else it waits for (other jobs, a pause, a worker that may still run its last try) still holds.
     """
     job = _job(id, tx)
-    if job.status is not Status.WAITING or job.opens_at is None:
+    hurried = rules.hurry(job, tx.attempt(id, job.epoch) if job.retries else None, moment.now)
+    if hurried is None:
         return Result(False)
-    changed = tx.apply(job, Transition(NOT_STARTED, Status.WAITING, "run now", {"opens_at": None}), moment.now, "")
-    tx.note(changed, moment.now, _why("run now", reason), who or moment.owner)
+    changed = tx.apply(job, hurried, moment.now, "")
+    tx.note(changed, moment.now, _why(hurried.why, reason), who or moment.owner)
     return Result(True, life.advance(tx, moment, id))
 
 

@@ -28,9 +28,10 @@ UPDATE gearbox_jobs
 SET updated = updated + :by, lease_at = lease_at + :by, stops_at = stops_at + :by, next_at = next_at + :by
 WHERE status IN ({listed(ACTIVE)})
 """
-# The next try's pause; what has not been tried waits for its date. A job that was tried does not expire any more.
+# The next try's pause, and when it began; what has not been tried waits for its date. A job that was tried does not
+# expire any more.
 MOVE_PAUSES = f"""
-UPDATE gearbox_jobs SET opens_at = opens_at + :by, next_at = next_at + :by
+UPDATE gearbox_jobs SET updated = updated + :by, opens_at = opens_at + :by, next_at = next_at + :by
 WHERE status = '{Status.WAITING.value}' AND retries > 0 AND opens_at IS NOT NULL
 """
 PUT_MOVED = "UPDATE gearbox_meta SET value = :moved WHERE name = 'clock'"

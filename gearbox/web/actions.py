@@ -129,7 +129,7 @@ async def run_now(request: Request, form: Form) -> Response:
     id = request.path_params["id"]
 
     def said(value: Any) -> str:
-        return f"Job {id} waits for no date any more." if value else f"Job {id} waits for no date."
+        return f"Job {id} runs as early as it may." if value else f"Job {id} cannot run any earlier."
 
     return await _do(request, form, "run_now", {"id": id, "reason": form.get("reason")}, said)
 

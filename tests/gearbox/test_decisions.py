@@ -13,6 +13,7 @@ from gearbox.errors import RpcError
 from gearbox.job import (
     ACTIVE,
     CURRENT,
+    Attempt,
     Backoff,
     Ended,
     Event,
@@ -431,6 +432,29 @@ GONE_ON = [
 @pytest.mark.parametrize(("was", "decided"), GONE_ON)
 def test_go_to_the_letter(was: Job, decided: Transition | None) -> None:
     assert rules.go(was, NOW) == decided
+
+
+PAUSED = as_status(Status.WAITING, RETRIED, updated=NOW - 5, opens_at=NOW + 600)
+LOST = Attempt(7, 2, "core", NOW - 90, started_at=NOW - 80, ended_at=NOW - 5, outcome=Outcome.MISSING)
+HURRIED = [
+    (READY, None, "not at all"),
+    (attrs.evolve(PAUSED, opens_at=None), None, "not at all"),  # it waits for other jobs
+    (as_status(Status.WAITING, READY, opens_at=NOW + 9), None, None),
+    (PAUSED, attrs.evolve(LOST, outcome=Outcome.ERRORED), None),
+    (PAUSED, attrs.evolve(LOST, started_at=None), None),
+    (PAUSED, LOST, NOW + 50),
+    (PAUSED, attrs.evolve(LOST, outcome=Outcome.TIMED_OUT), NOW + 50),
+    (PAUSED, attrs.evolve(LOST, outcome=Outcome.TIMED_OUT, started_at=None), NOW + 50),  # its worker asked no leave
+    (attrs.evolve(PAUSED, updated=NOW - 55), LOST, None),
+    (attrs.evolve(PAUSED, opens_at=NOW + 50), LOST, "not at all"),
+    (attrs.evolve(PAUSED, opens_at=NOW + 45), LOST, "not at all"),  # it was lost before it was given up
+]
+
+
+@pytest.mark.parametrize(("was", "last", "opens_at"), HURRIED)
+def test_hurry_to_the_letter(was: Job, last: Attempt | None, opens_at: float | str | None) -> None:
+    decided = Transition(frozenset({Status.WAITING}), Status.WAITING, "run now", {"opens_at": opens_at})
+    assert rules.hurry(was, last, NOW) == (None if opens_at == "not at all" else decided)
 
 
 def test_cancel_to_the_letter() -> None:

@@ -40,6 +40,29 @@ async def test_run_now_still_waits_for_other_jobs(path: Path, autojump_clock: Cl
         assert await statuses(it, parent, child) == ["waiting", "waiting"]
 
 
+@pytest.mark.parametrize(("retry_delay", "is_shorter"), [(1, False), (3600, True)])
+async def test_run_now_still_waits_for_a_worker_that_may_run_the_last_try(
+    path: Path, autojump_clock: Clock, retry_delay: float, is_shorter: bool
+) -> None:
+    async with system(path) as it:
+        starts: list[float] = []
+
+        def run(request: object) -> object:
+            starts.append(trio.current_time())
+            return trio.Event() if len(starts) == 1 else 7
+
+        await it.work("a::b", run, max_jobs=2)
+        id = await it.gearbox.queue("a::b", timeout=30, max_retries=1, retry_delay=retry_delay)
+        while await it.status_of(id) != "waiting":  # noqa: ASYNC110 -- the clock jumps
+            await trio.sleep(1)
+        given_up = trio.current_time()
+        assert [await it.call("run_now", {"id": id}) for _ in range(2)] == [is_shorter, False]
+        done = await it.call("act", {"action": "run_now", "query": ""})
+        assert (done["jobs"], done["changed"]) == (1, 0)
+        assert await it.gearbox.watch(id) == 7
+        assert given_up + 53 < starts[1] < given_up + 56
+
+
 async def test_a_priority_can_change_until_the_job_starts(path: Path, autojump_clock: Clock) -> None:
     async with system(path) as it:
         order: list[int] = []

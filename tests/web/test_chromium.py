@@ -191,7 +191,7 @@ def test_everything_can_be_done_by_clicking(browser: Browser, it: Shop, has_scri
         tab.choose("#priority", "high")
         tab.click('form[action$="/reprioritise"] button')
         assert f"Job {id} has high priority." in tab.text()
-        do(f"/jobs/{id}", 'form[action$="/run_now"] button', said="waits for no date any more")
+        do(f"/jobs/{id}", 'form[action$="/run_now"] button', said="runs as early as it may")
 
         wait: int = it.call("queue", name="gearbox\\core::noopwait")
         do(f"/jobs/{wait}", 'form[action$="/release"] button', said=f"Job {wait} goes on.")

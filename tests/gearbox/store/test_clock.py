@@ -14,7 +14,8 @@ from store_stage import NOW, fail, moment, queue, read, run
 
 from gearbox.errors import StoreBusy
 from gearbox.job import Job, Vanished
-from gearbox.steps import life
+from gearbox.rules.attempts import STOPPED
+from gearbox.steps import life, operators
 from gearbox.store import Moment, Result, Store, Tx, open_store
 from gearbox.store.address import MysqlAddress
 from gearbox.store.mysql import MysqlStore
@@ -68,6 +69,17 @@ def test_spans_move_with_it_and_dates_do_not(store: Store, seconds: int) -> None
     assert (job(store, dated).opens_at, job(store, dated).next_at) == (NOW + 60, NOW + 60)
     assert (job(store, ready).expires, job(store, ready).next_at) == (NOW + 60, NOW + 60)
     assert store.run_batch([], moment()).set_by == 0.0
+
+
+@pytest.mark.parametrize("seconds", [3600, -3600])
+def test_a_hurried_try_waits_for_the_last_worker_whatever_the_clock_says(store: Store, seconds: int) -> None:
+    id: int = queue(store, max_retries=1, retry_delay=600.0, timeout=10.0).value
+    run(store, partial(life.job_start, id, 1, "w"))
+    run(store, partial(life.look, id), now=NOW + 10)
+    set_clock(store, seconds)
+    set_by = store.run_batch([], moment()).set_by
+    assert run(store, partial(operators.hurry, id, None), now=NOW + 11 + set_by).value is True
+    assert job(store, id).opens_at == pytest.approx(NOW + 10 + STOPPED + set_by, abs=2e-6)
 
 
 def test_what_is_not_stored_is_moved_by_the_next_batch(store: Store) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from gearbox.job import NewJob, NoWorker, Recheck, Reported, Status
-from gearbox.steps import life, orphans
+from gearbox.steps import life, operators, orphans
 from gearbox.store import Moment, Result, Step, Store
 from gearbox.work.lease import PATIENCE
 
@@ -41,9 +41,13 @@ def run(store: Store, step: Step, now: float) -> Any:
 
 @pytest.mark.parametrize("lost", LOSSES)
 @pytest.mark.parametrize("lost_after", [0, 9, 30])
-def test_no_second_execution_while_the_first_may_go_on(store: Store, lost: str, lost_after: int) -> None:
+@pytest.mark.parametrize("is_hurried", [False, True], ids=["", "hurried"])
+def test_no_second_execution_while_the_first_may_go_on(
+    store: Store, lost: str, lost_after: int, is_hurried: bool
+) -> None:
     timeout = 4.0 if lost == "it runs too long" else None
-    id = run(store, partial(life.queue, NewJob("a::b", max_retries=1, retry_delay=0, timeout=timeout)), NOW)
+    retry_delay = 3600 if is_hurried else 0  # operators who wait for no such pause ask for the next try every second
+    id = run(store, partial(life.queue, NewJob("a::b", max_retries=1, retry_delay=retry_delay, timeout=timeout)), NOW)
     assert run(store, partial(life.job_start, id, 1, "cut off"), NOW)
     # a worker that is heard of has leave until then, and one of a running timeout is not heard of before its end
     last_leave = NOW if timeout else NOW + lost_after
@@ -52,6 +56,8 @@ def test_no_second_execution_while_the_first_may_go_on(store: Store, lost: str, 
         if now == NOW + max(lost_after, timeout or 0):
             run(store, LOSSES[lost](id), now)
         run(store, life.due, now)
+        if is_hurried:
+            run(store, partial(operators.hurry, id, None), now)
         if run(store, partial(life.job_start, id, 2, "another"), now):
             break
     else:

@@ -88,6 +88,14 @@ def retry(store: Store) -> Situation:
     return Situation(id, f"job {{id}} is waiting: its retry 1 of 2 is due at {MINUTE_LATER}")
 
 
+def retry_of_a_try_that_ran_too_long(store: Store) -> Situation:
+    id = queue(store, max_retries=2, timeout=5.0).value
+    run(store, partial(life.job_start, id, 1, "ada:7"))
+    run(store, partial(life.look, id), now=NOW + 5)
+    words = f"its retry 1 of 2 is due at {MINUTE_LATER}, when the worker of its last try has surely stopped"
+    return Situation(id, f"job {{id}} is waiting: {words}", NOW + 6)
+
+
 def paused(store: Store) -> Situation:
     run(store, partial(controls.control, "a::b", {"is_paused": True}))
     return Situation(queue(store).value, "job {id} is ready: its method a::b is paused")
@@ -121,6 +129,15 @@ def hurried(store: Store) -> Situation:
     id = queue(store, after_id=parent, after_date=NOW + 60).value
     run(store, partial(operators.hurry, id, None))
     return Situation(id, f"job {{id}} is waiting: it waits for job {parent} (after_id), which is running")
+
+
+def hurried_while_its_worker_may_run(store: Store) -> Situation:
+    id = queue(store, max_retries=2, timeout=5.0, retry_delay=600.0).value
+    run(store, partial(life.job_start, id, 1, "ada:7"))
+    run(store, partial(life.look, id), now=NOW + 5)
+    run(store, partial(operators.hurry, id, None), now=NOW + 6)
+    words = f"its retry 1 of 2 is due at {MINUTE_LATER}, when the worker of its last try has surely stopped"
+    return Situation(id, f"job {{id}} is waiting: {words}", NOW + 6)
 
 
 def handed_on(store: Store) -> Situation:
@@ -176,7 +193,8 @@ def duplicate(store: Store) -> Situation:
 
 SITUATIONS: list[Callable[[Store], Situation]] = [
     after, after_a_duplicate, pool_of_one, pool_of_many, pool_with_a_duplicate, date, several, retry,
-    paused, limited, without_gearman, after_a_restart, about_to_start, hurried, handed_on,
+    retry_of_a_try_that_ran_too_long, paused, limited, without_gearman, after_a_restart, about_to_start, hurried,
+    hurried_while_its_worker_may_run, handed_on,
     started, noopwait, almost_done, missing, done, errored, cancelled, duplicate,
 ]  # fmt: skip
 
