@@ -48,7 +48,7 @@ class Report:
     loaded: dict[int, bytes] | None = None  # None: they could not be read, where any were wanted
     restored: Sequence[Record] = ()  # jobs that were taken over
     first_row: int = 0  # after this server was declared dead: of its new start
-    is_fenced: bool = False  # it was declared dead
+    is_fenced: bool = False  # it was declared dead, or has ended with something unwritten: what was kept is given up
 
 
 class Writer:
@@ -61,6 +61,7 @@ class Writer:
         self._batch: list[Persist] = []  # what is being written
         self._owed: list[Amend | Remove] = []  # what has happened and could not be written yet
         self._wanted: list[int] = []  # rows whose payloads are to be read
+        self._report = Report()  # of the batch
         self._pieces: Iterator[Sequence[Record]] | None = None  # what is being taken over
         self._is_to_watch = False
         self._ring: Callable[[], None] = lambda: None
@@ -107,6 +108,7 @@ class Writer:
         finally:
             with trio.CancelScope(shield=True):
                 await self._hop(self._end)
+                self._tell()
 
     async def _restore(self, broker: Broker, clock: Callable[[], float]) -> None:
         started = trio.current_time()
@@ -137,7 +139,7 @@ class Writer:
         while True:
             await self._wake.wait()
             self._wake = trio.Event()
-            report = Report(asked=self._wanted)
+            self._report = report = Report(asked=self._wanted)
             self._batch, self._changes, self._wanted = [*self._owed, *self._changes], [], []
             try:
                 with self._hang_watch:
@@ -151,15 +153,19 @@ class Writer:
             except JournalFenced as error:
                 log.error("declared dead; what was kept is given up error=%s", error)
                 self._give_up(report, str(error))
-                self._learn(report)
+                self._tell()
                 await self._begin_anew()
             else:
-                self._learn(report)
+                self._tell()
             if self._owed:
                 await trio.sleep(RETRY_DELAY)
             if self._owed or self._pieces:
                 self._wake.set()
             self._is_idle.set()
+
+    def _tell(self) -> None:
+        report, self._report = self._report, Report()
+        self._learn(report)
 
     def _refuse_waiting(self, seconds: float) -> None:
         """The journal has not ended a batch for so long: refuse the jobs that wait behind it."""
@@ -245,7 +251,7 @@ class Writer:
             self._pieces = None  # the next look goes on with them
 
     def _give_up(self, report: Report, reason: str) -> None:
-        """This server was declared dead: what was not written never will be."""
+        """What was not written never will be; nor is it known what was."""
         report.is_fenced = True
         report.asked = ()
         refused = [change.number for change in (*self._batch, *self._changes) if isinstance(change, Store)]
@@ -275,15 +281,21 @@ class Writer:
         self._pieces = self._journal.records()
 
     def _end(self) -> None:
-        """Write what is left; nobody hears of it any more. After a failure of the disk nothing is touched again."""
+        """Write what is left, for a server that is served again. After a failure of the disk nothing is touched."""
         if self._is_broken:
             return
         try:
-            self._journal.commit(self._batch)  # whose outcome was not known
-            self._journal.commit([*self._owed, *self._changes])
+            if self._batch:  # whose outcome is not known
+                self._write(self._report)
+            if not self._batch:
+                self._batch, self._changes = [*self._owed, *self._changes], []
+                self._write(self._report)
         except JournalError as error:
-            log.error("the last changes are lost error=%s", error)
-        self._batch, self._owed, self._changes = [], [], []
+            log.error("the queue fails at the end error=%s", error)
+        if self._batch or self._owed:
+            log.error("the last changes are lost")
+            self._give_up(self._report, "The server has ended")
+        self._pieces = None  # what is left of them comes with the next opening
         self._journal.close()
 
 
