@@ -153,7 +153,7 @@ def understand(typed: Mapping[str, Any], now: datetime) -> Wanted:
         after_id=_optional_id("--after-job", typed),
         before_id=_optional_id("--before-job", typed),
         expires=_date("--expires", typed, now),
-        run_limit=_optional_number("--run-limit", typed),
+        run_limit=_run_limit(typed),
         max_retries=int(_number("--retries", typed, "whole number")),
         retry_delay=_number("--retry-delay", typed, "number"),
         backoff=typed["--backoff"] if is_growing else None,
@@ -243,8 +243,11 @@ def _concurrency(text: str | None) -> int | None:
     return int(text)
 
 
-def _optional_number(option: str, typed: Mapping[str, Any]) -> float | None:
-    return None if typed[option] is None else _number(option, typed, "number")
+def _run_limit(typed: Mapping[str, Any]) -> float | None:
+    limit = None if typed["--run-limit"] is None else _number("--run-limit", typed, "number")
+    if limit == 0:
+        raise Complaint(f"invalid value for --run-limit: {typed['--run-limit']} (not a number above 0)")
+    return limit
 
 
 def _number(option: str, typed: Mapping[str, Any], kind: str) -> float:

@@ -84,6 +84,7 @@ def test_usage_errors_show_usage_and_what_is_wrong(
         (["queue", "a::b", "--retries", "abc"], "invalid value for --retries: abc (not a whole number from 0 on)"),
         (["queue", "a::b", "--retries", "-1"], "invalid value for --retries: -1 (not a whole number from 0 on)"),
         (["queue", "a::b", "--retry-delay", "inf"], "invalid value for --retry-delay: inf (not a number from 0 on)"),
+        (["queue", "a::b", "--run-limit", "0.0"], "invalid value for --run-limit: 0.0 (not a number above 0)"),
         (["queue", "a::b", "-P", "urgent"], "invalid value for --priority: urgent (choose from high, normal, low)"),
         (["run", "a::b", "-O", "xml"], "invalid value for --output: xml (choose from inspect, json, nl-json, plain)"),
         (["run", "a::b", "--timeout", "soon"], "invalid value for --timeout: soon (not a number from 0 on)"),
