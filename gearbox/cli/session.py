@@ -206,7 +206,7 @@ class Session:
         match = "1 job matches" if seen["jobs"] == 1 else f"{seen['jobs']} jobs match"
         terminal.say(f"=== {match}{more}{beyond}")
         if not wanted.is_sure and not await terminal.agrees(f"=== {wanted.deed.replace('_', ' ')} them? [y/N] "):
-            terminal.tell("=== Nothing was done (--yes does it without asking)")
+            terminal.tell("=== Nothing was done")
             return
         async with self._core("act"):
             done = await self._gearbox.act(

@@ -12,7 +12,7 @@ import trio
 
 from gearbox.cli.debug import printable
 from gearbox.cli.output import Mode, inspect, render
-from gearbox.cli.wanted import Wanted
+from gearbox.cli.wanted import Complaint, Wanted
 from gearbox.errors import RpcError
 
 __all__ = ["Terminal", "is_terminal"]
@@ -55,9 +55,9 @@ class Terminal:
         print(text, end="", flush=True)
 
     async def agrees(self, question: str) -> bool:
-        """Whether whoever types says yes; nobody does where nobody types."""
+        """Whether whoever types says yes. Raises Complaint where nobody types."""
         if not sys.stdin.isatty():
-            return False
+            raise Complaint("nobody can be asked here, so nothing was done; --yes does it without asking")
         self.tell(question, end="")
         answer = await trio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True)
         return answer.strip().lower() in ("y", "yes")

@@ -425,11 +425,13 @@ async def test_a_deed_to_many_is_shown_and_asked_about(
         *([wanted | doing | {"preview": False}] if is_done else []),
     ]
     assert gearman.params_of("search") == [{"query": "9 8 7", "limit": session.PREVIEWED}]
-    assert (code, out) == (0, "2 of 3 jobs changed\n" if is_done else "")
+    is_asked = is_terminal or is_done
+    assert (code, out) == (0 if is_asked else 1, "2 of 3 jobs changed\n" if is_done else "")
     if "-q" not in argv:
         assert TABLE in errors
         assert "=== 3 jobs match; there are more that match, act again for them\n" in errors
-    assert ("Nothing was done" in errors) is not is_done
+    assert ("othing was done" in errors) is not is_done
+    assert ("g-client: nobody can be asked here" in errors) is not is_asked
 
 
 async def test_a_deed_to_nobody_asks_nothing(open_gearman: Any, g_client: Run) -> None:
