@@ -13,7 +13,7 @@ raises `trio.TooSlowError`.
 from __future__ import annotations
 
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from functools import partial
@@ -410,22 +410,23 @@ def work(
     Each job runs in a thread, `max_jobs` at once; handlers return and raise what those of `Worker.add` do.
     """
 
-    def threaded(handler: Callable[[BlockingJob], Outcome]) -> Callable[[Assigned], Awaitable[Outcome]]:
-        async def handle(job: Assigned) -> Outcome:
-            return await trio.to_thread.run_sync(handler, BlockingJob(job))
-
-        return handle
-
     async def main() -> None:
         worker = AsyncWorker(*servers, max_jobs=max_jobs, client_id=client_id)
+        threads = trio.CapacityLimiter(max_jobs)  # trio's own allows 40, for everything
         for function, handler in functions.items():
-            worker.add(function, threaded(handler))
+            worker.add(function, partial(_in_thread, handler, threads))
         async with open_nursery() as nursery:
             nursery.start_soon(_watch, stop, worker)
             await worker.run()
             nursery.cancel_scope.cancel()
 
     trio.run(main)
+
+
+async def _in_thread(
+    handler: Callable[[BlockingJob], Outcome], threads: trio.CapacityLimiter, job: Assigned
+) -> Outcome:
+    return await trio.to_thread.run_sync(handler, BlockingJob(job), limiter=threads)
 
 
 async def _watch(stop: threading.Event | None, worker: AsyncWorker) -> None:

@@ -31,9 +31,11 @@ def address(request: pytest.FixtureRequest, program: Callable[[str, str], str]) 
 
 
 @contextmanager
-def working(address: str, **functions: Callable[[blocking.BlockingJob], object]) -> Iterator[None]:
+def working(
+    address: str, max_jobs: int = 4, /, **functions: Callable[[blocking.BlockingJob], object]
+) -> Iterator[None]:
     stop = threading.Event()
-    thread = threading.Thread(target=lambda: blocking.work(functions, address, max_jobs=4, stop=stop))  # type: ignore[arg-type]
+    thread = threading.Thread(target=lambda: blocking.work(functions, address, max_jobs=max_jobs, stop=stop))  # type: ignore[arg-type]
     thread.start()
     try:
         yield
@@ -97,6 +99,22 @@ def test_every_call_of_the_administrator(address: str) -> None:
         admin.cancel_job(handle)
         admin.create_function("idle")
         admin.drop_function("idle")
+
+
+def test_as_many_jobs_run_at_once_as_there_are_slots(address: str) -> None:
+    together = threading.Barrier(50)
+
+    def meet(job: blocking.BlockingJob) -> None:
+        together.wait(timeout=20)
+
+    with working(address, 50, meet=meet), blocking.open_client(address) as client:
+        tasks = [client.submit("meet") for _ in range(50)]
+        assert [task.result(timeout=30) for task in tasks] == [b""] * 50
+
+
+def test_work_that_never_had_a_connection_can_be_stopped() -> None:
+    with working("127.0.0.1:1", busy=busy):
+        pass
 
 
 def test_errors_are_plain_and_a_closed_client_says_so() -> None:
