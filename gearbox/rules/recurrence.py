@@ -7,9 +7,12 @@ wildcards go on through both hours: Debian's rules, by cronsim.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, tzinfo
 from enum import Enum
-from itertools import islice
+from itertools import islice, takewhile
+from math import inf
 from zoneinfo import ZoneInfo
 
 import attrs
@@ -129,9 +132,14 @@ def take(schedule: Schedule, runs: int, is_busy: bool) -> tuple[int, int]:
     return made, min(wanted - made, MISSED_LIMIT) if schedule.overlap is Overlap.QUEUE else 0
 
 
-def forecast(schedule: Schedule, count: int) -> list[float]:
-    """The next runs; none where they cannot be told."""
-    if problem_of(schedule.cron, schedule.timezone, schedule.next_at) is not None:
-        return []
-    rest = islice(_runs(schedule.cron, schedule.timezone, schedule.next_at), count - 1)
-    return [schedule.next_at, *(at.timestamp() for at in rest)]
+def forecast(schedule: Schedule, count: int, until: float = inf) -> list[float]:
+    """The next runs: at most so many, and none after `until`, which nobody looks for then."""
+    return list(islice(takewhile(lambda at: at <= until, _coming(schedule)), count))
+
+
+def _coming(schedule: Schedule) -> Iterator[float]:
+    """All runs to come, each looked for when it is asked for."""
+    yield schedule.next_at
+    with suppress(OverflowError):  # the next would be after the year 9999
+        for at in _runs(schedule.cron, schedule.timezone, schedule.next_at):
+            yield at.timestamp()

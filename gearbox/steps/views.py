@@ -168,7 +168,7 @@ def calendar(until: float, tx: Tx, moment: Moment) -> Result:
     """(name, runs until then, whether there are more than are told) of each recurring entry."""
     found = []
     for entry in tx.schedules():
-        runs = [at for at in forecast(entry, CALENDAR_LIMIT) if at <= until]
+        runs = forecast(entry, CALENDAR_LIMIT, until)
         found.append((entry.name, runs, len(runs) == CALENDAR_LIMIT))
     return Result(found)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from itertools import product
 
@@ -100,6 +101,31 @@ def test_several_runs_within_a_minute_are_all_on_time() -> None:
 def test_a_forecast_begins_with_the_next_run_and_has_as_many_as_asked_for() -> None:
     hours = [at(f"2026-01-01T0{hour}:00") for hour in (1, 2, 3)]
     assert [forecast(entry(), count) for count in (1, 2, 3)] == [hours[:1], hours[:2], hours]
+
+
+@pytest.mark.parametrize(("until", "runs"), [("00:59:59", 0), ("01:00", 1), ("02:59:59", 2), ("03:00", 3)])
+def test_a_forecast_ends_with_the_last_run_until_then(until: str, runs: int) -> None:
+    assert len(forecast(entry(), 300, at(f"2026-01-01T{until}"))) == runs
+
+
+def test_a_forecast_costs_what_it_has() -> None:
+    yearly = entry(cron="0 0 1 1 *", next_at=at("2027-01-01T00:00"))
+
+    def cost(until: float) -> float:
+        begin = time.process_time()
+        for _ in range(10):
+            forecast(yearly, 300, until)
+        return time.process_time() - begin
+
+    assert cost(at("2028-06-01T00:00")) * 5 < cost(at("2326-06-01T00:00"))
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "Pacific/Apia"])
+def test_runs_end_with_the_calendar(zone: str) -> None:
+    leap_sundays = entry(cron="0 0 29 2 */7", timezone=zone, next_at=at("9912-01-01T00:00"))
+    assert 1 < len(forecast(leap_sundays, 300)) < 9
+    daily = entry(cron="0 0 * * *", timezone=zone, next_at=at("9999-12-30T00:00"))
+    assert len(forecast(daily, 300)) in (2, 3)
 
 
 TAKES = [

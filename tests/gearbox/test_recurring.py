@@ -77,3 +77,15 @@ async def test_runs_missed_while_no_core_was_there(
         assert len(rows) == made
         (shown,) = await it.call("schedules")
         assert shown["next"][0] == "2027-01-15T08:55:00.000Z"
+
+
+async def test_a_calendar_has_what_comes_until_then(tmp_path: Path, autojump_clock: Clock) -> None:
+    async with system(tmp_path / "db") as it:
+        for name, cron in [("often", "* * * * *"), ("leap", "0 0 29 2 */7"), ("yearly", "0 12 1 1 *")]:
+            await it.call("schedule", {"name": name, "cron": cron, "method": "a::b"})
+        soon = await it.call("calendar", {"until": "2028-01-02"})
+        told = [(row["name"], len(row["runs"]), row["is_cut"]) for row in soon]
+        assert told == [("leap", 0, False), ("often", 300, True), ("yearly", 1, False)]
+        assert soon[2]["runs"] == ["2028-01-01T12:00:00.000Z"]
+        ever = await it.call("calendar", {"until": "9999-12-31"})
+        assert [row["runs"][-1][:4] for row in ever] == ["9976", "2027", "2327"]
