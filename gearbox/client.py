@@ -329,11 +329,13 @@ class Gearbox:
         retry_delay_max: float | None = None,
         backoff: str | None = None,
         timeout: float | None = None,
+        reason: str | None = None,
     ) -> ScheduleRow:
         """Queue a job whenever the cron fields say so, from now on; an entry of the same name is replaced.
 
         `overlap` is what becomes of a run while the last one has not ended: "skip", "queue" or "allow". `missed`, what
-        becomes of runs whose time passed while no core was there: "skip", "once" or "all". The rest is for its jobs.
+        becomes of runs whose time passed while no core was there: "skip", "once" or "all". `reason` is for the audit,
+        the rest for its jobs.
         """
         params = {
             "name": name,
@@ -350,6 +352,7 @@ class Gearbox:
             "retry_delay_max": retry_delay_max,
             "backoff": backoff,
             "timeout": timeout,
+            "reason": reason,
         }
         row: ScheduleRow = await self._ask("schedule", _given(params))
         return row

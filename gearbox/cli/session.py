@@ -340,6 +340,7 @@ class Session:
                 missed=wanted.missed,
                 priority=wanted.priority,
                 dedupe=wanted.dedupe,
+                reason=wanted.reason,
                 **wanted.tries(),
             )
         self._terminal.show([row] if wanted.mode is Mode.INSPECT else row, tables.schedule_table)

@@ -31,7 +31,7 @@ OPTIONS = {
     "search": PAGED,
     "audit": PAGED,
     **{name: {"--reason"} for name in ("cancel", "hurry", "pause", "resume", "limit", "unschedule", "run-now")},
-    "schedule": {"--priority", "--dedupe", *TRIES, *RECURRING},
+    "schedule": {"--priority", "--dedupe", "--reason", *TRIES, *RECURRING},
 }
 SPECIAL = FOR_JOBS | RECURRING | PAGED | {"--wait-for-id", "--reason", "--alone", "--yes"}
 WITH_ARGUMENTS = ("run", "queue", "raw", "schedule")

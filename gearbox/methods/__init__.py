@@ -311,7 +311,7 @@ def schedule(core: Core, given: Any, caller: Caller) -> None:
         wanted.name, wanted.cron, wanted.timezone, wanted.overlap, wanted.missed, rpc.dump(template), 0.0, "", 0.0
     )
     step = partial(recurring.schedule, entry, who=caller.who)
-    ask(core, _deed(step, "schedule", wanted.name, None, caller), caller, objects.schedule_object)
+    ask(core, _deed(step, "schedule", wanted.name, wanted.reason, caller), caller, objects.schedule_object)
 
 
 def schedules(core: Core, given: Any, caller: Caller) -> None:

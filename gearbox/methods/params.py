@@ -248,6 +248,7 @@ class Recurring:
     timeout: Positive | None = None
     overlap: Overlap = Overlap.SKIP
     missed: Missed = Missed.ONCE
+    reason: Reason | None = None
 
 
 @attrs.frozen

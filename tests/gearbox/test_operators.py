@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -143,6 +144,29 @@ async def test_what_operators_do_is_recorded_with_who_and_why(path: Path, autoju
             ("pause", "a::b", "the disk is full", None),
         ]
         assert [row["id"] for row in await it.call("audit", {"below": rows[0]["id"], "limit": 1})] == [rows[1]["id"]]
+
+
+async def test_every_deed_takes_a_reason(path: Path, autojump_clock: Clock) -> None:
+    async with system(path) as it:
+        failed = await it.gearbox.queue("a::b")  # nobody offers it
+        await fails(-28404, it.gearbox.watch(failed))
+        id = await it.gearbox.queue("a::b", after_date=LATER)
+        deeds: list[tuple[str, dict[str, Any]]] = [
+            ("reprioritise", {"id": id, "priority": "high"}),
+            ("run_now", {"id": id}),
+            ("cancel", {"id": id}),
+            ("retry", {"id": failed}),
+            ("act", {"action": "cancel", "query": "status:waiting"}),
+            ("pause", {"method": "a::b"}),
+            ("resume", {"method": "a::b"}),
+            ("limit", {"method": "a::b", "concurrency": 3}),
+            ("schedule", {"name": "nightly", "cron": "0 3 * * *", "method": "a::b"}),
+            ("unschedule", {"name": "nightly"}),
+        ]
+        for method, params in deeds:
+            await it.call(method, {**params, "reason": f"why {method}"})
+        reasons = [row["reason"] for row in reversed(await it.call("audit"))]
+        assert reasons == [f"why {method}" for method, _ in deeds]
 
 
 async def test_a_search_pages_through_jobs(path: Path, autojump_clock: Clock) -> None:

@@ -443,6 +443,7 @@ async def test_a_deed_to_nobody_asks_nothing(open_gearman: Any, g_client: Run) -
 async def test_every_option_of_a_recurring_entry_reaches_the_core(open_gearman: Any, g_client: Run) -> None:
     async with open_gearman({"schedule": lambda params: ENTRY}) as gearman:
         options = ["--timezone", "Europe/Berlin", "--overlap", "queue", "--missed", "all", "-P", "high", "-D", "d"]
+        options += ["--reason", "the boss reads it"]
         tries = ["--retries", "2", "--retry-delay", "5", "--backoff", "exponential", "--max-delay", "60"]
         words = ["nightly", "0 3 * * *", "a/b::c", "-J", "[1]", "--run-limit", "9"]
         code, out, _ = await g_client(gearman.address, "schedule", *options, *tries, *words)
@@ -464,6 +465,7 @@ async def test_every_option_of_a_recurring_entry_reaches_the_core(open_gearman: 
             "retry_delay_max": 60,
             "backoff": "exponential",
             "timeout": 9,
+            "reason": "the boss reads it",
         }
     ]
 
