@@ -28,6 +28,7 @@ SHOWN = 400  # characters of arguments and data in a list
 BRIEF = JOB.replace("j.arguments", f"substr(j.arguments, 1, {SHOWN})").replace(
     "j.result_data", f"substr(j.result_data, 1, {SHOWN})"
 )
+STAR_ALONE = str.maketrans({"[": "[[]", "?": "[?]"})  # the other signs of fnmatch stand for themselves
 METHODS_LIMIT = 16  # streams by method that are merged; with more, the method is a filter like others
 OTHERS = frozenset({Status.ERRORED, Status.INVALID, Status.DUPLICATE})  # ended, and few enough for an index
 INDEXED = {status: one_of("j.status", group) for group in (CURRENT, OTHERS) for status in group}
@@ -76,7 +77,8 @@ class Stream:
 def streams(query: Query, counts: Mapping[str, Mapping[Status, int]]) -> list[Stream]:
     """Where to look for what a query wants; nothing, if the counts say that there is none. Pure."""
     checks, values = _checks(query)
-    methods = [name for name in counts if any(fnmatchcase(name, pattern) for pattern in query.methods)]
+    patterns = [pattern.translate(STAR_ALONE) for pattern in query.methods]
+    methods = [name for name in counts if any(fnmatchcase(name, pattern) for pattern in patterns)]
     if query.methods and not methods:
         return []
     names = {f"method{n}": name for n, name in enumerate(methods)}

@@ -108,6 +108,23 @@ def test_pages_are_the_whole_without_a_gap_or_an_overlap_whatever_the_budget(
     assert pages == whole
 
 
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("a[1]::b", ["a[1]::b"]),
+        ("a?::b", ["a?::b"]),
+        ("[!x]::b", ["[!x]::b"]),
+        ("a[*", ["a[1]::b"]),
+        ("*]::b", ["a[1]::b", "[!x]::b"]),
+        ("a*::b", ["a1::b", "a[1]::b", "a?::b"]),
+    ],
+)
+def test_in_the_name_of_a_method_the_star_alone_stands_for_others(store: Store, pattern: str, found: list[str]) -> None:
+    for method in ("a1::b", "a[1]::b", "a?::b", "[!x]::b"):
+        queue(store, method=method)
+    assert [job.method for job in reversed(search(store, f"method:{pattern}").jobs)] == found
+
+
 def test_a_search_that_finds_little_says_how_far_it_got(store: Store) -> None:
     for _ in range(30):
         queue(store)
