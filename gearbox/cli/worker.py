@@ -36,7 +36,7 @@ Options:
   --output, -O MODE       handle command output
   [choices: "string", "buffer", "json", "nl-json", "ignore"] [default: string]
   --log FILE              log every run to a file                       [string]
-  --log-output            log the end of each job’s output as well      [boolean]
+  --log-output            log the end of each job’s output as well     [boolean]
   --log-no-time           don’t prepend timestamps to log lines        [boolean]
   --quiet, -q             output minimally                             [boolean]
   --output-limit BYTES    how much a command may print; beyond it, it is killed
