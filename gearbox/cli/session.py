@@ -185,6 +185,8 @@ class Session:
         for id in self._wanted.ids:
             async with self._core("noopgo"):
                 has_waited = await self._gearbox.noopgo(id)
+                if not has_waited:
+                    await self._gearbox.why(id)  # raises 404 of a job that there is not; noopgo says false, as ever
             self._terminal.tell(f"=== Job {id} {'goes on' if has_waited else 'did not wait for that'}")
 
     async def _act(self) -> None:

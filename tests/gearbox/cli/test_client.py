@@ -434,6 +434,16 @@ async def test_a_deed_to_many_is_shown_and_asked_about(
     assert ("g-client: nobody can be asked here" in errors) is not is_asked
 
 
+async def test_a_job_that_there_is_not_cannot_be_released(open_gearman: Any, g_client: Run) -> None:
+    def why(params: Any) -> Any:
+        return "job 7 is complete" if params["id"] == 7 else RpcError(404, "no such job")
+
+    async with open_gearman({"noopgo": lambda params: False, "why": why}) as gearman:
+        assert await g_client(gearman.address, "release", "7") == (0, "", "=== Job 7 did not wait for that\n")
+        code, _, errors = await g_client(gearman.address, "release", "-q", "8")
+    assert (code, errors) == (1, "code: 404\nmessage: no such job\n")
+
+
 async def test_a_deed_to_nobody_asks_nothing(open_gearman: Any, g_client: Run) -> None:
     async with open_gearman({"act": lambda params: {"jobs": 0, "changed": 0, "is_cut": False, "ids": []}}) as gearman:
         assert await g_client(gearman.address, "act", "hurry", "12", "-y") == (0, "", "=== No job matches\n")
