@@ -566,6 +566,9 @@ async def test_dead_jobs_are_listed_run_anew_and_dropped(g_client: Run) -> None:
         await fail()
         assert await g_client(address, "dead", "drop", handle.decode()) == (0, "", f"=== {handle.decode()}: dropped\n")
         code, _, errors = await g_client(address, "dead", "drop", "f")
-        assert (code, errors) == (1, "g-client: UNKNOWN_JOB\n")
+        said = "g-client: no failed job or function is called f; g-client dead list shows them\n"
+        assert (code, errors) == (1, said)
+    code, _, errors = await g_client(address, "dead", "list")
+    assert (code, errors.partition(" within")[0]) == (69, f"g-client: cannot reach Gearman at {address}")
     assert (await g_client(address, "dead", "retry"))[0] == 1
     assert (await g_client(address, "dead", "bury", "f"))[0] == 1
