@@ -66,7 +66,8 @@ def read_command_line(
                 return dict(docopt.docopt(extract, list(argv), True, __version__))
         return dict(docopt.docopt(manual, list(argv), True, __version__))
     except docopt.DocoptExit as problem:
-        return usage_error(extract or manual, _complaint(manual, argv, str(problem), commands))
+        shown = extract or manual
+        return usage_error(shown, _complaint(shown, argv, str(problem), commands))
     except SystemExit:  # --help and --version
         return ExitCode.OK
 
@@ -83,7 +84,8 @@ def _complaint(manual: str, argv: Sequence[str], problem: str, commands: Sequenc
         name = word.partition("=")[0] if word.startswith("--") else word[:2]
         is_prefix = name.startswith("--") and any(each.startswith(name) for each in known)
         if word.startswith("-") and word != "-" and name not in known and not is_prefix and not _is_number(word):
-            return f"unknown option: {name} (write -- before arguments that begin with a dash)"
+            hint = " (write -- before arguments that begin with a dash)" if "[--]" in manual else ""
+            return f"unknown option: {name}{hint}"
     if commands and not set(commands) & set(argv):
         typed = next((word for word in argv if not word.startswith("-")), None)
         return f"unknown command: {typed}" if typed is not None else "no command given"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from abraxas_py import __version__
-from gearbox.cli import ExitCode, client, gearman_servers, multiworker, read_command_line, worker
+from gearbox.cli import ExitCode, client, core, gearman_servers, multiworker, read_command_line, worker
 from gearbox.cli.manual import COMMANDS, manual_for
 from gearbox.cli.wanted import understand
 from gearbox.cli.worker import MANUAL, parse_typed, split_command
@@ -46,6 +46,8 @@ def test_version(main: Main, capsys: pytest.CaptureFixture[str]) -> None:
         (client.main, ["watch", "1", "2"], "missing or superfluous arguments"),
         (client.main, ["run", "--nope", "a::b"], "unknown option: --nope"),
         (client.main, ["run", "a::b", "-x"], "unknown option: -x (write -- before arguments that begin with a dash)"),
+        (client.main, ["cancel", "7", "-x"], "unknown option: -x; "),
+        (core.main, ["--chek"], "unknown option: --chek; "),
         (client.main, ["run", "a::b", "--after"], "--after requires argument"),
         (client.main, ["run", "--quiet=yes", "a::b"], "--quiet must not have an argument"),
         (worker.main, [], "no arguments given"),
@@ -60,7 +62,7 @@ def test_version(main: Main, capsys: pytest.CaptureFixture[str]) -> None:
         (worker.main, ["a b", "cat"], "not a method name: 'a b'"),
         (worker.main, ["", "cat"], "not a method name: ''"),
         (multiworker.main, [], "no arguments given"),
-        (multiworker.main, ["--nope", "a.toml"], "unknown option: --nope"),
+        (multiworker.main, ["--nope", "a.toml"], "unknown option: --nope; "),
     ],
 )
 def test_usage_errors_show_usage_and_what_is_wrong(
