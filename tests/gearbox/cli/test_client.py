@@ -164,6 +164,15 @@ async def test_raw_calls_the_core_and_any_worker(open_gearman: Any, g_client: Ru
         nursery.cancel_scope.cancel()
 
 
+async def test_a_method_that_the_core_does_not_have(open_gearman: Any, g_client: Run) -> None:
+    async with open_gearman({"status": lambda params: params}) as gearman:
+        assert await g_client(gearman.address, "raw", "-q", "gearbox/core::nope") == (
+            1,
+            "",
+            "g-client: g-core is there, but it has no method gearbox\\core::nope\n",
+        )
+
+
 async def test_a_worker_that_fails_the_gearman_job_is_an_error(open_gearman: Any, g_client: Run) -> None:
     async def fail(job: Assigned) -> None:
         job.fail()
