@@ -106,13 +106,16 @@ async def execute(
         assert process.stdout is not None
         assert process.stderr is not None
         try:
-            async with process.stdin, process.stdout, process.stderr, trio.open_nursery() as nursery:
-                nursery.start_soon(_feed, process.stdin, invocation.stdin)
-                nursery.start_soon(_collect, process.stdout, stdout, partial(_kill_group, process.pid))
-                nursery.start_soon(_collect, process.stderr, stderr, None)
-                nursery.start_soon(_follow, reports, progress)
-                await process.wait()
-                nursery.cancel_scope.deadline = trio.current_time() + LINGER
+            async with process.stdin, process.stdout, process.stderr, trio.open_nursery() as beside:
+                beside.start_soon(_feed, process.stdin, invocation.stdin)
+                beside.start_soon(_follow, reports, progress)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(_collect, process.stdout, stdout, partial(_kill_group, process.pid))
+                    nursery.start_soon(_collect, process.stderr, stderr, None)
+                    await process.wait()
+                    nursery.cancel_scope.deadline = trio.current_time() + LINGER
+                # A child left behind has these two, too. What was told is read: it was there no later than the end.
+                beside.cancel_scope.cancel()
         except BaseException:
             _kill_group(process.pid)
             with trio.move_on_after(REAP_TIMEOUT, shield=True):
