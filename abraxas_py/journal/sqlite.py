@@ -85,6 +85,8 @@ class SqliteJournal:
 
     def open(self) -> int:
         """See `Journal`. Raises JournalError for a file that another process uses, or that cannot be used."""
+        with suppress(OSError):  # where it is there already, or SQLite will say what is wrong
+            Path(self._path).touch(0o600, exist_ok=False)  # payloads are nobody else's business
         try:
             self._connection = sqlite3.connect(
                 self._path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=64

@@ -18,6 +18,7 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from importlib import resources
 from math import inf
 from pathlib import Path
@@ -33,6 +34,7 @@ from gearbox.store.sql import SqlTx
 
 __all__ = ["SqliteStore"]
 
+PRIVATE = 0o600  # of a new file: what jobs hold is nobody else's business; SQLite gives -wal and -shm the same
 CACHE_BYTES = 16 << 20
 SELECT_MOVED = "SELECT value FROM gearbox_meta WHERE name = 'clock'"
 LIVING_LIMIT = 10_000  # jobs at work that are kept in memory, some 20 MB
@@ -52,6 +54,8 @@ class SqliteStore:
         self._controls: dict[str, Control] = {}
         self._are_controls_stale = False  # they are as a transaction left them that was rolled back
         self.is_broken = False  # by its disk: nothing more may be done with it
+        with suppress(OSError):  # where it is there already, or SQLite will say what is wrong
+            Path(path).touch(PRIVATE, exist_ok=False)
         try:
             self._connection = sqlite3.connect(
                 path, isolation_level=None, check_same_thread=False, cached_statements=256
@@ -213,6 +217,7 @@ def _lock(path: str) -> IO[str]:
     lock_path = Path(f"{path}.lock")
     try:
         lock_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock_path.touch(PRIVATE)
         lock = open(lock_path, "a+")  # noqa: SIM115 -- held as long as the store
     except OSError as error:
         raise StoreError(

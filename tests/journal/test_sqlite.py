@@ -26,6 +26,15 @@ def test_a_second_process_is_refused(journal: SqliteJournal, tmp_path: Path) -> 
     SqliteJournal(tmp_path / "queue").open()
 
 
+def test_nobody_else_may_read_a_new_file(journal: SqliteJournal, tmp_path: Path) -> None:
+    journal.open()
+    assert {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()} == {
+        "queue": 0o600,
+        "queue-wal": 0o600,
+    }
+    journal.close()
+
+
 @pytest.mark.parametrize(
     ("make", "says"),
     [

@@ -15,6 +15,7 @@ from doctor_stage import examined
 
 from gearbox.cli import ExitCode, doctor
 from gearbox.cli.doctor import Finding
+from gearbox.store import open_store
 
 
 def findings(path: Path, **environment: str) -> list[Finding]:
@@ -66,6 +67,20 @@ def test_a_disk_that_is_nearly_full(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(doctor, "ROOM_LEAST", 1 << 60)
     one = about(findings(tmp_path / "jobs.db"), "disk:")
     assert (one.level, "make room" in one.text) == ("fail", True)
+
+
+def test_nobody_else_may_read_what_is_made(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.db"
+    tmp_path.chmod(0o755)
+    before = os.umask(0o022)
+    try:
+        store = open_store(str(path))
+        modes = {file.name: f"{file.stat().st_mode & 0o777:o}" for file in tmp_path.iterdir()}
+        store.close()
+    finally:
+        os.umask(before)
+    assert modes == dict.fromkeys(("jobs.db", "jobs.db-wal", "jobs.db-shm", "jobs.db.lock"), "600")
+    assert about(findings(path), "permissions").level == "ok"
 
 
 @pytest.mark.parametrize(("mode", "level"), [(0o600, "ok"), (0o644, "warn")])
