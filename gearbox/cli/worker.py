@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -92,8 +93,9 @@ Environment:
 Exit codes: 0 stopped by a signal, 1 wrong usage.
 """
 
-VALUED = ("--concurrency", "-j", "--input", "-I", "--output", "-O", "--log", "--output-limit", "--stop-timeout")
-"""Options that take a value."""
+VALUED = ("--concurrency", "--input", "--output", "--log", "--output-limit", "--stop-timeout")
+"""Options that take a value, and may be shortened."""
+VALUED_SHORT = re.compile("-q*[jIO]")
 
 
 def split_command(argv: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -101,6 +103,8 @@ def split_command(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
     >>> split_command(["-q", "a::b", "-I", "append", "--", "sh", "-c", "x"])
     (['-q', '-I', 'append', '--', 'a::b'], ['sh', '-c', 'x'])
+    >>> split_command(["-qj", "4", "a::b", "--conc", "5", "echo", "-j"])
+    (['-qj', '4', '--conc', '5', '--', 'a::b'], ['echo', '-j'])
     """
     own: list[str] = []
     method: list[str] = []
@@ -113,7 +117,7 @@ def split_command(argv: Sequence[str]) -> tuple[list[str], list[str]]:
             break
         if rest[0].startswith("-") and rest[0] != "-":
             own.append(rest.pop(0))
-            if own[-1] in VALUED and rest:
+            if rest and (VALUED_SHORT.fullmatch(own[-1]) or any(option.startswith(own[-1]) for option in VALUED)):
                 own.append(rest.pop(0))
         elif not method:
             method.append(rest.pop(0))
