@@ -201,7 +201,7 @@ GEARBOX = {
     "store/reading": (PURE, {"job", "store"}),
     "store/controls": (PURE, {"job", "store"}),
     "store/cores": (PURE, {"job", "store"}),
-    "store/recurring": (PURE, {"rules.recurrence", "store", "attrs"}),
+    "store/recurring": (PURE, {"job", "rules.recurrence", "store", "attrs"}),
     "store/pruning": (PURE, {"job", "store"}),
     "store/searching": (PURE, {"job", "rules.query", "store", "attrs"}),
     "store/operators": (PURE, {"job", "store"}),

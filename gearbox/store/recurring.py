@@ -7,17 +7,28 @@ from typing import Any
 
 import attrs
 
+from gearbox.job import TERMINAL, Action, Fire, Status
 from gearbox.rules.recurrence import Missed, Overlap, Schedule
 from gearbox.store import Lock
-from gearbox.store.reading import Reading
+from gearbox.store.reading import Reading, named, portions
 from gearbox.store.rows import micros, seconds
 
 __all__ = ["Recurring"]
+
+ENDS = TERMINAL - {Status.DUPLICATE}  # with a duplicate nothing is over: its original goes on
 
 COLUMNS = "name, cron, timezone, overlap, missed, template, created, who, next_at, last_at, last_job, waiting"
 SELECT_SCHEDULE = f"SELECT {COLUMNS} FROM gearbox_schedules WHERE name = :name"
 SELECT_SCHEDULES = f"SELECT {COLUMNS} FROM gearbox_schedules ORDER BY name"
 SELECT_DUE_SCHEDULES = "SELECT name FROM gearbox_schedules WHERE next_at <= :now ORDER BY next_at LIMIT :limit"
+# In the order of a CROSS JOIN, as in `reading`.
+SELECT_OF_DUPLICATES = """
+WITH RECURSIVE same (id) AS (
+    SELECT id FROM gearbox_jobs WHERE see_other IN (%s)
+    UNION SELECT j.id FROM same CROSS JOIN gearbox_jobs j ON j.see_other = same.id
+)
+SELECT s.name FROM same CROSS JOIN gearbox_schedules s ON s.last_job = same.id
+"""
 PUT_SCHEDULE = """
 INSERT INTO gearbox_schedules (
     name, cron, timezone, overlap, missed, template, created, who, next_at, last_at, last_job, waiting)
@@ -43,6 +54,18 @@ class Recurring(Reading):
     def due_schedules(self, now: float, limit: int) -> list[str]:
         rows = self._execute(SELECT_DUE_SCHEDULES, {"now": micros(now), "limit": limit}).fetchall()
         return [name for (name,) in rows]
+
+    def follow(self) -> list[Action]:
+        """Also which entries may have waited: those whose last job is a duplicate of one that ended.
+
+        Whether runs of theirs wait is for `fire` to see, under the entry's lock: another core may just be adding one.
+        """
+        moves = self.changes.moves
+        ended = [job.id for was, job, _ in moves if was is not None and job.has_dedupe and job.status in ENDS]
+        fires: list[Action] = []
+        for ids in portions(ended):
+            fires += [Fire(name) for (name,) in self._execute(SELECT_OF_DUPLICATES % named(ids), ids).fetchall()]
+        return super().follow() + fires
 
     def put_schedule(self, schedule: Schedule) -> None:
         row = attrs.asdict(schedule) | {"overlap": schedule.overlap.value, "missed": schedule.missed.value}

@@ -61,6 +61,25 @@ async def test_overlap_of_recurring_jobs(tmp_path: Path, autojump_clock: Clock, 
         assert len(ran) == (5 if overlap != "skip" else 1)
 
 
+async def test_a_waiting_run_comes_right_after_the_job_that_ran_instead_of_the_last_one(
+    tmp_path: Path, autojump_clock: Clock
+) -> None:
+    async with system(tmp_path / "db") as it:
+        gate = trio.Event()
+        ran: list[float] = []
+        await it.work("c::d", lambda request: gate)
+        await it.work("a::b", lambda request: ran.append(trio.current_time()))
+        await it.gearbox.queue("c::d", dedupe="D")
+        await it.call(
+            "schedule", {"name": "s", "cron": "*/10 * * * *", "method": "a::b", "dedupe": "D", "overlap": "queue"}
+        )
+        await trio.sleep(21 * 60)
+        gate.set()
+        ended = trio.current_time()
+        await trio.sleep(5)
+        assert [at < ended + 1 for at in ran] == [True]
+
+
 @pytest.mark.parametrize(("missed", "made"), [("skip", 0), ("once", 1), ("all", 10)])
 async def test_runs_missed_while_no_core_was_there(
     tmp_path: Path, autojump_clock: Clock, missed: str, made: int

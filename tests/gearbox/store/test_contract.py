@@ -524,6 +524,8 @@ PLANS = [
     (controls.SELECT_HELD, "gearbox_jobs_held"),
     (controls.SELECT_AHEAD, "gearbox_jobs_held"),
     (recurring.SELECT_DUE_SCHEDULES, "gearbox_schedules_due"),
+    (recurring.SELECT_OF_DUPLICATES, "gearbox_jobs_see_other"),
+    (recurring.SELECT_OF_DUPLICATES, "gearbox_schedules_last_job"),
     (pruning.SELECT_OLD, "gearbox_jobs_after"),
     (pruning.SELECT_OLD, "gearbox_jobs_retry_of"),
 ]

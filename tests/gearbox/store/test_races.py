@@ -286,6 +286,22 @@ def test_a_recurring_entry_that_is_due_for_both_is_fired_once(it: Track) -> None
         assert len(it.sent) == n
 
 
+def test_a_run_that_comes_to_wait_while_its_duplicate_ends_is_made(it: Track) -> None:
+    template = TEMPLATE.replace('"dedupe":null', '"dedupe":"D"')
+    entry = Schedule("minutely", "* * * * *", "UTC", Overlap.QUEUE, Missed.ONCE, template, 0.0, "", 0.0)
+    fire = partial(recurring.fire, "minutely")
+    for n in range(ROUNDS):
+        now = NOW + 300 * n
+        other = it.one.do(queue(dedupe="D"), now)
+        it.one.do(partial(recurring.schedule, entry), now)
+        it.one.do(fire, now + 60)
+        it.race(fire, complete(other), now + 120)
+        stored = it.one.do(lambda tx, moment: Result(tx.schedule("minutely")))
+        assert (stored.waiting, it.status(stored.last_job)) == (0, Status.RUNNING)
+        it.one.do(complete(stored.last_job), now + 121)
+        it.one.do(partial(recurring.unschedule, "minutely"), now + 121)
+
+
 def test_a_limit_holds_for_all_cores_together(it: Track) -> None:
     it.one.do(partial(controls.control, "a::b", {"concurrency": 3}))
     ids: list[int] = []
