@@ -67,7 +67,7 @@ Environment:
   DEBUG           gearbox:* shows what happens inside
 
 Exit codes: 0 stopped by a signal, 1 wrong usage, 78 a file cannot be read or is
-not TOML; with --check, also when a method is left out.
+not TOML; with --check, also when a method is left out, or there is none.
 """
 
 
@@ -87,12 +87,12 @@ def main(argv: Sequence[str]) -> int:
         return ExitCode.CONFIG
     for remark in loaded.remarks:
         console.complain(remark)
+    if not loaded.methods:
+        console.complain("there is no method to work on")
     if typed["--check"]:
         for method in loaded.methods:
             console.say(f"=== {method.name} is well defined")
-        return ExitCode.CONFIG if loaded.remarks else ExitCode.OK
-    if not loaded.methods:
-        console.complain("there is no method to work on")
+        return ExitCode.CONFIG if loaded.remarks or not loaded.methods else ExitCode.OK
     try:
         servers = gearman_servers()
     except ValueError as problem:

@@ -115,7 +115,7 @@ def _methods(source: Source, keys: tuple[str, ...], table: Mapping[str, Any], re
     settings = {key: value for key, value in table.items() if not isinstance(value, dict)}
     if settings and not keys:
         remarks += [f"unknown setting outside of any table: {key} ({source.where(key)})" for key in settings]
-    elif settings:
+    elif settings or (keys and not table):
         method = _method(source, keys, settings, remarks)
         if method is not None:
             yield method

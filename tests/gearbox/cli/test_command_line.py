@@ -217,3 +217,17 @@ def test_checking_files_tells_what_would_be_skipped(tmp_path: Path, capsys: pyte
     assert "??? a::c has invalid command syntax" in captured.err
     path.write_text("[a.b]\ncommand = 'true'\n")
     assert multiworker.main(["--check", str(path)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "remark"),
+    [("", ""), ("[config]\n", ""), ("[a.b]\n", "??? a::b has no command ({} line 1, a.b), method skipped\n")],
+)
+def test_checking_files_tells_that_there_is_nothing_to_do(
+    text: str, remark: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text(text)
+    assert multiworker.main(["--check", str(path)]) == 78
+    said = f"=== Loading configuration\n{remark.format(path)}??? there is no method to work on\n"
+    assert capsys.readouterr() == ("", said)
