@@ -43,13 +43,24 @@ class Outboxes:
 class Link(ABC):
     """What the server knows about the bytes of one peer."""
 
-    __slots__ = ("_outboxes", "decoder", "id", "is_closing", "is_touched", "mask", "outbox", "outbox_bytes")
+    __slots__ = (
+        "_outboxes",
+        "decoder",
+        "id",
+        "is_closing",
+        "is_touched",
+        "mask",
+        "outbox",
+        "outbox_bytes",
+        "withheld_bytes",
+    )
 
     def __init__(self, id: int, decoder: Decoder, outboxes: Outboxes) -> None:
         self.id = id
         self.decoder = decoder
         self.outbox: list[bytes | memoryview] = []
         self.outbox_bytes = 0
+        self.withheld_bytes = 0  # what the broker will lay into it once the journal has answered
         self.is_closing = False  # to be closed once the outbox is empty; nothing more is read or laid into it
         self.is_touched = False  # whether it stands among those that are
         self.mask = 0  # what the poller watches the socket for
@@ -70,6 +81,18 @@ class Link(ABC):
             self._outboxes.touched.append(self)
         self.outbox.append(data)
         self.outbox_bytes += len(data)
+
+    def withhold(self, more_bytes: int) -> None:
+        """The broker has so many more bytes (or fewer) for this peer, which wait for the journal."""
+        if more_bytes > 0 and self.unread_bytes > self._outboxes.soft_bytes:
+            self._outboxes.is_full(self)
+            self.touch()
+        self.withheld_bytes += more_bytes
+
+    @property
+    def unread_bytes(self) -> int:
+        """What this peer has been answered and has not read."""
+        return self.outbox_bytes + self.withheld_bytes
 
     @abstractmethod
     def flush(self) -> None:

@@ -326,7 +326,7 @@ class Server:
             except LinkBroken as broken:
                 self._drop(link, str(broken))
                 continue
-            if link.outbox or link.is_closing or link.mask != READ or self._held:
+            if link.outbox or link.is_closing or link.mask != READ or self._held or link.withheld_bytes:
                 self._reconsider(link)
         self._touched.clear()
 
@@ -335,14 +335,14 @@ class Server:
         if link.is_closing and not link.outbox:
             self._drop(link, "refused")
         elif isinstance(link, SocketLink):
-            if self._held and link.outbox_bytes <= self.limits.soft_outbox_bytes:
+            if self._held and link.unread_bytes <= self.limits.soft_outbox_bytes:
                 self._let_go(link)
             self._watch(link)
 
     def _watch(self, link: SocketLink) -> None:
         """Have the poller watch for what this link can do next."""
         mask = WRITE if link.outbox else 0
-        is_full = link.outbox_bytes > self.limits.soft_outbox_bytes
+        is_full = link.unread_bytes > self.limits.soft_outbox_bytes
         is_held = bool(self._held) and any(link in sources for sources in self._held.values())
         if not (is_full or is_held or link.is_closing):
             mask |= READ
@@ -361,7 +361,7 @@ class Server:
 
     def _is_full(self, link: Link) -> bool:
         """Whether a peer, which is being closed or has left much unread, must not be sent any more."""
-        if not link.is_closing and link.outbox_bytes > self.limits.hard_outbox_bytes and isinstance(link, SocketLink):
+        if not link.is_closing and link.unread_bytes > self.limits.hard_outbox_bytes and isinstance(link, SocketLink):
             self._overflow(link)
         if not link.is_closing:
             self._hold(self._source, link)
@@ -401,7 +401,7 @@ class Server:
         return _ALL if is_local(host) else self._remote_rights
 
     def _introduce(self, link: SocketLink, rights: Right) -> None:
-        self.broker.connect(link.id, link.put, Origin(link.address, rights))
+        self.broker.connect(link.id, link.put, Origin(link.address, rights), withhold=link.withhold)
 
     def _welcome(self, arrival: Arrival) -> None:
         host = arrival.host
@@ -441,7 +441,7 @@ class Server:
     def _overflow(self, link: Link) -> None:
         """A peer does not read what it is sent: nobody else shall pay for it."""
         self.counters.overflowed += 1
-        log.warning("connection closed, it does not read peer=%d unread_bytes=%d", link.id, link.outbox_bytes)
+        log.warning("connection closed, it does not read peer=%d unread_bytes=%d", link.id, link.unread_bytes)
         link.outbox.clear()
         link.outbox_bytes = 0
         link.is_closing = True

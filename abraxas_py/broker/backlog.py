@@ -2,13 +2,14 @@
 
 A client that pipelines is answered in the order in which it asked, and a submission's JOB_CREATED has to wait for the
 disk. So what is to be sent to a peer with a waiting reply queues up behind that: meanwhile its `send` leads here. Other
-peers are not concerned.
+peers are not concerned. How much it is `Peer.withhold` is told, since the shell limits what a peer may leave unread.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from abraxas_py.broker.model import Peer
 
@@ -49,9 +50,9 @@ class Backlog:
         queue = self._queues.get(peer)
         if queue is None:
             queue = self._queues[peer] = deque()
-            append = queue.append
-            peer.send = lambda data: append(_Held(0, data))
+            peer.send = partial(_append, peer, queue)
         held = _Held(number, data)
+        peer.withhold(len(data or b""))
         queue.append(held)
         self._awaiting.setdefault(number, []).append((peer, held))
 
@@ -66,11 +67,13 @@ class Backlog:
         for peer, held in self._awaiting.pop(number, ()):
             held.number = 0
             if data is not None:
+                peer.withhold(len(data) - len(held.data or b""))
                 held.data = data
             queue = self._queues.get(peer)
             while queue and not queue[0].number:
                 ready = queue.popleft().data
                 assert ready is not None, "a message that nobody made"
+                peer.withhold(-len(ready))
                 peer.outlet(ready)
             if queue is not None and not queue:
                 del self._queues[peer]
@@ -87,6 +90,12 @@ class Backlog:
                 waiting.remove((peer, held))
                 if not waiting:
                     del self._awaiting[held.number]
+
+
+def _append(peer: Peer, queue: deque[_Held], data: bytes) -> None:
+    """What is sent to a peer behind what waits."""
+    peer.withhold(len(data))
+    queue.append(_Held(0, data))
 
 
 def _discard(data: bytes) -> None:

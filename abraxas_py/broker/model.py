@@ -292,12 +292,16 @@ class Peer:
         "timer",
         "waiting",
         "wants_exceptions",
+        "withhold",
     )
 
-    def __init__(self, id: int, origin: Origin, wants_exceptions: bool, outlet: Outlet) -> None:
+    def __init__(
+        self, id: int, origin: Origin, wants_exceptions: bool, outlet: Outlet, withhold: Callable[[int], None]
+    ) -> None:
         self.id = id
         self.origin = origin
         self.outlet = outlet  # the shell's
+        self.withhold = withhold  # the shell's, told how many more bytes (or fewer) wait for the journal
         self.send = outlet  # what the broker calls with encoded messages: `outlet`, unless they have to wait
         self.may_submit = Right.SUBMIT in origin.rights  # asked for each job, and a flag takes 0.8 µs to test
         self.may_work = Right.WORK in origin.rights

@@ -39,7 +39,7 @@ Late reports
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from math import inf
 
@@ -131,10 +131,20 @@ class State(Waking):
 
     # Peers
 
-    def connect(self, peer: int, send: Outlet, origin: Origin | None = None) -> None:
-        """Take note of a new connection, numbered `peer`. From now on `send` is called with each message for it."""
+    def connect(
+        self,
+        peer: int,
+        send: Outlet,
+        origin: Origin | None = None,
+        *,
+        withhold: Callable[[int], None] = lambda more_bytes: None,
+    ) -> None:
+        """Take note of a new connection, numbered `peer`. From now on `send` is called with each message for it.
+
+        `withhold` is called with how many more bytes (or fewer) are to be sent once the journal has answered.
+        """
         assert peer not in self.peers
-        self.peers[peer] = Peer(peer, origin or Origin(), self.options.has_exceptions, send)
+        self.peers[peer] = Peer(peer, origin or Origin(), self.options.has_exceptions, send, withhold)
 
     def disconnect(self, peer: int, now: float) -> list[Effect]:
         """Let go of a connection that has ended, whoever ended it."""

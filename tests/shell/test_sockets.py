@@ -6,7 +6,8 @@ import gc
 import resource
 import socket
 import struct
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 import trio
 
 from abraxas_py import Connection, Limits, Packet, Server, Type, connect, door, open_admin, open_client, serve
+from abraxas_py.broker import Persist
 from abraxas_py.journal.sqlite import SqliteJournal
 from abraxas_py.protocol.packets import Packet as P
 from abraxas_py.protocol.wire import REQUEST, encode
@@ -203,6 +205,68 @@ async def test_a_client_that_never_reads_is_closed_before_it_takes_much_memory()
         await other.send(P(Type.ECHO_REQ, b"x"))
         assert await other.receive() == [Packet(Type.ECHO_RES, b"x")]
         await stuck.aclose()
+
+
+class Holding(SqliteJournal):
+    """On a disk that answers when it is let."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.answers = threading.Event()
+
+    def commit(self, changes: Sequence[Persist]) -> None:
+        if changes:
+            self.answers.wait(60)
+        super().commit(changes)
+
+
+@pytest.fixture
+def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Holding]:
+    monkeypatch.setattr(gc, "freeze", lambda: None)  # hypothesis looks through what the collector knows
+    journal = Holding(tmp_path / "queue")
+    yield journal
+    journal.answers.set()
+
+
+async def test_what_waits_for_the_disk_counts_as_unread_and_its_peer_is_not_listened_to(journal: Holding) -> None:
+    server = Server(limits=Limits(soft_outbox_bytes=MIB), journal=journal)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.serve, ["127.0.0.1:0"])
+        stream = await connect(server.endpoints[0])
+        await stream.send_all(encode(REQUEST, P.of(Type.SUBMIT_JOB_BG, b"f", b"", b"")))
+        echo = encode(REQUEST, P(Type.ECHO_REQ, bytes(MIB)))
+        nursery.start_soon(stream.send_all, echo * 32)
+        await until(lambda: any(link.unread_bytes > MIB for link in server._links.values()))
+        await trio.sleep(0.2)
+        (link,) = server._links.values()
+        assert link.unread_bytes < 4 * MIB
+        journal.answers.set()
+        received = 0
+        while received < 32 * (MIB + 12):
+            received += len(await stream.receive_some(MIB))
+        assert link.withheld_bytes == 0
+        await stream.aclose()
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_client_that_gets_too_much_behind_what_waits_for_the_disk_is_closed(journal: Holding) -> None:
+    limits = Limits(soft_outbox_bytes=MIB, hard_outbox_bytes=4 * MIB)
+    server = Server(limits=limits, journal=journal)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.serve, ["127.0.0.1:0"])
+        async with peer(server) as worker, peer(server) as client:
+            await client.send(P.of(Type.SUBMIT_JOB, b"f", b"", b""), P.of(Type.SUBMIT_JOB_BG, b"g", b"", b""))
+            assert len(await client.receive()) == 1
+            await worker.send(P(Type.CAN_DO, b"f"), P(Type.GRAB_JOB))
+            (assigned,) = await worker.receive()
+            assert isinstance(assigned, Packet)
+            data = encode(REQUEST, P.of(Type.WORK_DATA, assigned.split()[0], bytes(MIB)))
+            for _ in range(8):
+                await worker.send_encoded(data)
+            assert await client.receive() == []
+            assert server.counters.overflowed == 1
+        journal.answers.set()
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_streaming_worker_waits_for_a_client_that_reads_slowly() -> None:
