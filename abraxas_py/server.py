@@ -446,6 +446,7 @@ class Server:
         link.outbox_bytes = 0
         link.is_closing = True
         link.touch()
+        self.broker.hang_up(link.id)
 
     def _expect(self, link: SocketLink, until: float) -> None:
         """A peer has begun something that it must go on with."""

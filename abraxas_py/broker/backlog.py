@@ -58,9 +58,13 @@ class Backlog:
 
     def close(self, peer: Peer) -> None:
         """A peer is sent nothing any more, but for what waits."""
-        peer.send = _discard
+        self.mute(peer)
         if peer not in self._queues:
             self._close(peer)
+
+    def mute(self, peer: Peer) -> None:
+        """Nothing more queues up for a peer."""
+        peer.send = _discard
 
     def settle(self, number: int, data: bytes | None = None) -> None:
         """What waited for a number need not any more, and says `data` in its place."""

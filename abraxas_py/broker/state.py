@@ -165,6 +165,12 @@ class State(Waking):
                 self._lose(job, now)
         return self._settle(now)
 
+    def hang_up(self, peer: int) -> None:
+        """A connection is about to end, whoever ends it: it is not heard any more, and nothing is sent to it."""
+        if peer in self.peers:  # over TLS it comes late
+            self.peers[peer].is_closed = True
+            self._backlog.mute(self.peers[peer])
+
     def tick(self, now: float) -> list[Effect]:
         """Do all that is due."""
         for timer in self._timers.due(now):

@@ -207,6 +207,18 @@ async def test_a_client_that_never_reads_is_closed_before_it_takes_much_memory()
         await stuck.aclose()
 
 
+async def test_what_came_together_with_what_a_closed_peer_did_not_read_is_passed_over() -> None:
+    limits = Limits(soft_outbox_bytes=1000, hard_outbox_bytes=4000)
+    async with serve("127.0.0.1:0", limits=limits) as server:
+        stream = await connect(server.endpoints[0])
+        echo = P(Type.ECHO_REQ, bytes(3000))
+        await stream.send_all(encode(REQUEST, echo, echo, echo, P.of(Type.SUBMIT_JOB_BG, b"f", b"", b"")))
+        assert await read_all(stream) == b""
+        await stream.aclose()
+        assert server.counters.overflowed == 1
+        assert server.broker.functions == {}
+
+
 class Holding(SqliteJournal):
     """On a disk that answers when it is let."""
 
