@@ -292,9 +292,9 @@ def server(flags: Flags) -> Server:
         rules=rules(flags),
         remote_administration=bool(flags["--remote-administration"]),
         keepalive=Keepalive(
-            _number(flags, "--keepalive-idle", 1),
-            _number(flags, "--keepalive-interval", 1),
-            _number(flags, "--keepalive-count", 1),
+            _number(flags, "--keepalive-idle", 1, 32767),  # these are the most that Linux takes
+            _number(flags, "--keepalive-interval", 1, 32767),
+            _number(flags, "--keepalive-count", 1, 127),
         ),
         linger=LINGER,
         handle_prefix="" if "<" in prefix else prefix,
