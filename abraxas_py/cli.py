@@ -141,6 +141,7 @@ MEANINGLESS = (
 )
 MIB = 1024 * 1024
 SSL_FILES = {"cert": "certificate", "key": "key", "ca": "ca-file", "crl": "crl"}  # an endpoint's option: our flag
+HANDLE_PREFIX = "[!-~]{0,32}"  # with the number of the start and 19 digits for the job's: 63 bytes
 LINGER = 0.001  # seconds; nothing else of importance runs in this process
 
 Flags = dict[str, str | bool | list[str] | None]
@@ -285,7 +286,6 @@ def _mysql(flags: Flags) -> MysqlJournal:
 
 def server(flags: Flags) -> Server:
     """The server that the flags ask for. Raises UsageError."""
-    prefix = str(flags["--job-handle-prefix"])
     return Server(
         options(flags),
         Limits(packet_bytes=_number(flags, "--maximum-payload", 1, 4095) * MIB),
@@ -297,9 +297,18 @@ def server(flags: Flags) -> Server:
             _number(flags, "--keepalive-count", 1, 127),
         ),
         linger=LINGER,
-        handle_prefix="" if "<" in prefix else prefix,
+        handle_prefix=_handle_prefix(flags),
         journal=journal(flags),
     )
+
+
+def _handle_prefix(flags: Flags) -> str:
+    prefix = str(flags["--job-handle-prefix"])
+    if prefix == "H:<host>":
+        return ""  # the server knows it
+    if not re.fullmatch(HANDLE_PREFIX, prefix):
+        raise UsageError(f"--job-handle-prefix: {prefix!r} is not of at most 32 visible ASCII characters")
+    return prefix
 
 
 def take_over(flags: Flags) -> None:

@@ -231,6 +231,8 @@ def test_flags_may_stand_in_a_file_and_the_command_line_comes_first(start: Start
         (["--job-retries=--5"], 2, "--job-retries"),
         (["--port", "9" * 5000], 2, "--port"),
         (["-w", "-1"], 2, "--worker-wakeup"),
+        (["--job-handle-prefix", "x" * 33], 2, "--job-handle-prefix"),
+        (["--job-handle-prefix", "x y"], 2, "--job-handle-prefix"),
         (["--keepalive-idle=32768"], 2, "--keepalive-idle"),
         (["--keepalive-interval=32768"], 2, "--keepalive-interval"),
         (["--keepalive-count=128"], 2, "--keepalive-count"),
