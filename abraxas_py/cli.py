@@ -12,6 +12,7 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from urllib.parse import quote, urlencode
 import trio
 from docopt import DocoptExit, docopt
 
@@ -226,8 +227,20 @@ def endpoints(flags: Flags) -> list[str]:
         raise UsageError("--ssl needs --ssl-certificate")
     if files["crl"] and not files["ca"]:
         raise UsageError("--ssl-crl is the list of an authority: it needs --ssl-ca-file")
-    query = "&".join(f"{name}={path}" for name, path in files.items() if path)
-    return [re.sub("^tcp:(.*)", rf"tls:\1?{query}", address) for address in found]
+    given = {name: str(path) for name, path in files.items() if path}
+    return [_secured(address, given) for address in found]
+
+
+def _secured(endpoint: str, files: dict[str, str]) -> str:
+    """The same over TLS, where it is one of TCP.
+
+    >>> _secured("tcp://[::1]:4730", {"cert": "/etc/c++/a.pem", "key": "/50%41 & b.pem"})
+    'tls://[::1]:4730?cert=/etc/c%2B%2B/a.pem&key=/50%2541%20%26%20b.pem'
+    """
+    if not endpoint.startswith("tcp:"):
+        return endpoint
+    query = urlencode(files, safe="/", errors="surrogateescape", quote_via=quote)
+    return f"tls:{endpoint.removeprefix('tcp:')}?{query}"
 
 
 def _endpoint(address: str, port: int) -> str:
