@@ -11,9 +11,9 @@ from functools import partial
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
-
 from urllib.parse import quote, urlencode
 import trio
+
 from docopt import DocoptExit, docopt
 
 import abraxas_py
@@ -108,7 +108,8 @@ Process:
   -l FILE --log-file=FILE       `stderr`, `none` or a file, opened anew when it was moved [default: stderr].
   --syslog                      Log to syslog.
   --verbose=LEVEL               FATAL, ALERT, CRITICAL, ERROR, WARNING, NOTICE, INFO or DEBUG [default: ERROR].
-  --config-file=FILE            Read flags from a file, a line each: `name = value`. The command line comes first.
+  --config-file=FILE            Read flags from a file, a line each: `name = value`. # at the beginning of a line or
+                                after a blank begins a comment. The command line comes first.
   --drain-timeout=SECONDS       How long SIGTERM waits for the jobs that run; a second one does not [default: 30].
   -t N --threads=N              (no meaning here)
   -r NAME --protocol=NAME       (no meaning here)
@@ -168,15 +169,22 @@ def parse(argv: Sequence[str]) -> Flags:
 
 def _config_words(path: Path) -> list[str]:
     try:
-        lines = path.read_text().splitlines()
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise UsageError(f"--config-file: cannot read {path}: {error.strerror}") from error
-    words = []
-    for line in lines:
-        name, equals, value = line.partition("#")[0].partition("=")
-        if name.strip():
-            words.append(f"--{name.strip()}" + (f"={value.strip()}" if equals else ""))
-    return words
+    except UnicodeDecodeError as error:
+        raise UsageError(f"--config-file: {path} is no UTF-8 text: {error.reason} at byte {error.start}") from error
+    return [word for line in text.splitlines() if (word := _word(line))]
+
+
+def _word(line: str) -> str:
+    """What a line of a configuration file is on the command line; nothing, where it is empty or a comment.
+
+    >>> [_word(line) for line in ("# as gearmand's", "verbose = INFO # or DEBUG", "mysql-password = a#b", "syslog")]
+    ['', '--verbose=INFO', '--mysql-password=a#b', '--syslog']
+    """
+    name, equals, value = re.split(r"(?:^|\s)#", line, maxsplit=1)[0].partition("=")
+    return f"--{name.strip()}{equals}{value.strip()}" if name.strip() else ""
 
 
 def _number(flags: Flags, name: str, low: int, high: float = inf) -> int:

@@ -227,6 +227,10 @@ def test_flags_may_stand_in_a_file_and_the_command_line_comes_first(start: Start
 @pytest.mark.parametrize(
     ("flags", "code", "words"),
     [
+    file.write_bytes(b"# caf\xe9\n")
+    code, message = refused("--config-file", str(file))
+    assert code == 2
+    assert message.startswith("abraxas: --config-file: ")
         (["--job-retries", "many"], 2, "--job-retries"),
         (["--job-retries=--5"], 2, "--job-retries"),
         (["--port", "9" * 5000], 2, "--port"),
