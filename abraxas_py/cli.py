@@ -7,13 +7,14 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
-import trio
 
+import trio
 from docopt import DocoptExit, docopt
 
 import abraxas_py
@@ -372,14 +373,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             process.allow_descriptors(_number(flags, "--file-descriptors", 16))
         server(flags)  # what is wrong with the flags is told before anything happens
         endpoints(flags)
+        if unused := ", ".join(name for name in MEANINGLESS if flags[name]):
+            with suppress(OSError):  # see `never_block`, which is not to be forked after
+                print(f"abraxas: without meaning here: {unused}", file=sys.stderr)
         if flags["--daemon"]:
             process.daemonise()
         stdio.never_block()
         level = LEVELS[str(flags["--verbose"]).upper()]
         process.log_to(str(flags["--log-file"]), level, has_syslog=bool(flags["--syslog"]))
-        for name in MEANINGLESS:
-            if flags[name]:
-                log.warning("a flag without meaning here flag=%s", name)
         process.spare_collector()
         trio.run(serve, flags)
     except DocoptExit as error:
