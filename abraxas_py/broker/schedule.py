@@ -26,6 +26,8 @@ __all__ = ["Schedule", "next_due", "parse", "text"]
 # years, or 40 around a century without a leap year.
 HORIZON_YEARS = 41
 
+MAX_FIELD_BYTES = 256  # all minutes in a list are 179; whoever sent megabytes would hold everybody up
+
 _FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day of month", 1, 31), ("month", 1, 12), ("day of week", 0, 6))
 _PART = re.compile(rb"(?:(\*)|(\d{1,2})(?:-(\d{1,2}))?)(?:/(\d{1,2}))?")
 
@@ -62,6 +64,8 @@ def text(schedule: Schedule) -> bytes:
 
 
 def _values(field: bytes, name: str, low: int, high: int) -> list[int]:
+    if len(field) > MAX_FIELD_BYTES:
+        raise RemoteProtocolError("ARGUMENT_TOO_LARGE", f"The schedule's {name} is too long")
     values: set[int] = set()
     for part in field.split(b",") if field else [b"*"]:
         found = _PART.fullmatch(part)

@@ -31,6 +31,13 @@ def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     time.tzset()
 
 
+def test_a_field_longer_than_any_list_of_its_numbers_is_not_looked_at() -> None:
+    every = ",".join(f"{minute:02}" for minute in range(60))
+    assert len(parse([every.encode(), b"", b"", b"", b""]).minutes) == 60
+    with pytest.raises(RemoteProtocolError, match="minute is too long"):
+        parse([every.encode() + b",0" * 100, b"", b"", b"", b""])
+
+
 def after(fields: str, now: str) -> str:
     due_at = next_due(parse(fields.encode().split(b" ")), datetime.fromisoformat(now).timestamp())
     return datetime.fromtimestamp(due_at).isoformat(" ", "minutes")
