@@ -225,10 +225,9 @@ class State(Waking):
                 self._store(job, 0)
         if not is_background:
             self._join(peer, job)
-        number = self._storing[job][0] if self._storing and job in self._storing else 0
         created = response(_JOB_CREATED, job.handle)
-        if number:
-            self._backlog.hold(peer, number, created)
+        if self._storing and job in self._storing and (is_background or job.state is STORING):
+            self._backlog.hold(peer, self._storing[job][0], created)
         else:
             peer.send(created)
 

@@ -151,6 +151,16 @@ def test_a_foreground_job_that_cannot_be_made_durable_stays_what_it_was(kept: Ke
     assert kept.say(WORKER, Type.WORK_COMPLETE, ONE, b"r") == [to(CLIENT, Type.WORK_COMPLETE, ONE, b"r")]
 
 
+def test_who_joins_a_foreground_job_in_the_foreground_waits_for_no_disk(kept: Kept) -> None:
+    kept.say(CLIENT, Type.SUBMIT_JOB, b"f", b"u", b"x")
+    kept.say(OTHER, Type.SUBMIT_JOB_BG, b"f", b"u", b"y")
+    assert kept.say(SECOND, Type.SUBMIT_JOB, b"f", b"u", b"z") == [to(SECOND, Type.JOB_CREATED, ONE)]
+    assert kept.refuse() == [refusal(OTHER)]
+    kept.worker(WORKER, b"f")
+    assert given(kept) == b"x"
+    assert kept.say(WORKER, Type.WORK_COMPLETE, ONE, b"r") == [to((CLIENT, SECOND), Type.WORK_COMPLETE, ONE, b"r")]
+
+
 def test_a_foreground_job_that_cannot_be_made_durable_and_that_nobody_waits_for_is_dropped(kept: Kept) -> None:
     kept.say(CLIENT, Type.SUBMIT_JOB, b"f", b"u", b"x")
     kept.say(OTHER, Type.SUBMIT_JOB_BG, b"f", b"u", b"y")
