@@ -159,10 +159,7 @@ class State(Waking):
         self.rise(gone)
         del self.peers[peer]
         for job in list(gone.jobs):
-            if gone.is_streaming and job.clients:
-                self._end_streamed(job, now)
-            else:
-                self._lose(job, now)
+            self._lose(job, now)
         return self._settle(now)
 
     def hang_up(self, peer: int) -> None:
@@ -447,14 +444,13 @@ class State(Waking):
             self.peers[client].waiting.pop(job, None)
         job.clients = ()
 
-    def _end_streamed(self, job: Job, now: float) -> None:
-        """A streaming worker is gone: what it sent cannot be taken back, so nobody else may begin anew."""
-        self.relay(job, response(Type.WORK_FAIL, job.handle))  # the run's end, not the job's: it is kept
-        self._dismiss(job)
-        self._lose(job, now)
-
     def _lose(self, job: Job, now: float) -> None:
         """A worker did not do it: another one shall, unless nobody waits for it or it has been tried often enough."""
+        assert job.worker is not None
+        if job.worker.is_streaming and job.clients:
+            # What it sent cannot be taken back, so these clients cannot be told anew.
+            self.relay(job, response(Type.WORK_FAIL, job.handle))  # the run's end, not the job's: it is kept
+            self._dismiss(job)
         self._release(job)
         job.numerator = job.denominator = b"0"
         if not job.clients and not job.is_background:

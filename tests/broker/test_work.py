@@ -212,6 +212,19 @@ def test_a_lost_streaming_worker_fails_foreground_jobs_and_requeues_background_o
     assert stage.ask(CLIENT, b"show jobs") == b"H:test:2\t1\t0\t1\n."
 
 
+def test_a_streaming_worker_that_takes_too_long_fails_foreground_jobs_and_requeues_background_ones(
+    limited: Stage,
+) -> None:
+    limited.say(WORKER, Type.OPTION_REQ, b"streaming")
+    limited.say(CLIENT, Type.SUBMIT_JOB_BG, b"f", b"u", b"")
+    limited.say(OTHER, Type.SUBMIT_JOB, b"f", b"u", b"")
+    limited.say(WORKER, Type.GRAB_JOB)
+    limited.say(WORKER, Type.WORK_DATA, ONE, b"beginning")
+    assert limited.wait(0.5) == [to(CLIENT, Type.WORK_FAIL, ONE), to(OTHER, Type.WORK_FAIL, TWO)]
+    assert limited.say(WORKER, Type.WORK_COMPLETE, ONE, b"late") == []
+    assert limited.ask(CLIENT, b"show jobs") == b"H:test:2\t1\t0\t1\n."
+
+
 def test_a_streaming_client_may_not_share_a_foreground_job(stage: Stage) -> None:
     stage.say(CLIENT, Type.OPTION_REQ, b"streaming")
     (effect,) = stage.say(CLIENT, Type.SUBMIT_JOB, b"f", b"u", b"")
