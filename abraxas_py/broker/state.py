@@ -103,7 +103,6 @@ class State(Waking):
         self._payload_bytes = 0  # of all jobs together
         self._on_disk = 0  # how many jobs have their payloads in the journal alone
         self._abandoned: dict[bytes, Job] = {}  # running, and nobody waits for them: by key, for who asks alone
-        self._laden: dict[Function, None] = {}  # those with queued jobs, and some that had until lately
         self._last: list[Job] = []  # those that ran when a drain began
 
     @property

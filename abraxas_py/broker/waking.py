@@ -38,6 +38,7 @@ class Waking(Asking):
         self.options = options
         self.functions: dict[bytes, Function] = {}
         self.is_draining = False
+        self._laden: dict[Function, None] = {}  # those with queued jobs, and some that had until lately
         self._timers = Timers()
         self._gained: dict[Function, None] = {}  # functions to wake sleepers for, at the end of this input
 
@@ -72,6 +73,7 @@ class Waking(Asking):
         if function.workers or function.total:
             return False
         del self.functions[function.name]
+        self._laden.pop(function, None)
         return True
 
     def learn(self, peer: Peer, function: Function, limit: float) -> None:

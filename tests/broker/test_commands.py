@@ -62,6 +62,13 @@ def test_commands(busy: Stage, command: bytes, answer: bytes) -> None:
     assert busy.ask(ADMIN, command) == answer
 
 
+def test_nothing_is_left_of_a_dropped_function(stage: Stage) -> None:
+    stage.say(CLIENT, Type.SUBMIT_JOB, b"f", b"", b"")
+    stage.leave(CLIENT)
+    assert stage.ask(ADMIN, b"drop function f") == b"OK\r"
+    assert stage.broker._laden == {}
+
+
 def test_a_function_stays_listed_until_it_is_dropped(stage: Stage) -> None:
     stage.say(CLIENT, Type.SUBMIT_JOB, b"f", b"", b"")
     assert stage.ask(ADMIN, b"drop function f").startswith(b"ERR")
