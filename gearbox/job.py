@@ -287,6 +287,7 @@ class Reported:
     data: str | None = None  # JSON text; None leaves the job's data alone
     separator: str | None = None  # append the data behind this instead of replacing what is there
     progress: float | None = None
+    goes_on: bool = False  # although this ends the attempt, its worker does not know yet
 
 
 @attrs.frozen

@@ -104,7 +104,10 @@ def unkept(event: Event, problem: str) -> Event:
     An attempt that has ended by Gearman's word has ended as before.
     """
     error = RpcError(int(Code.TOO_LARGE), problem).as_json()
-    return Ended(error, event.outcome) if isinstance(event, Ended) else Reported(Status.ERRORED, rpc.dump(error))
+    if isinstance(event, Ended):
+        return Ended(error, event.outcome)
+    goes_on = isinstance(event, Reported) and event.status is None
+    return Reported(Status.ERRORED, rpc.dump(error), goes_on=goes_on)
 
 
 def begin(job: Job, now: float) -> Transition | None:
@@ -209,7 +212,8 @@ def _reported(job: Job, news: Reported, now: float, chance: float) -> Transition
         set |= {"completed": now, "result_data": error, **_unwatched(job)}
         return Transition(ACTIVE, Status.INVALID, "unknown status", set, Outcome.ERRORED, error)
     if news.status is Status.ERRORED:
-        return failed(job, ACTIVE, Outcome.ERRORED, data, "worker's error", now, chance, set)
+        pause = STOPPED if news.goes_on else 0.0
+        return failed(job, ACTIVE, Outcome.ERRORED, data, "worker's error", now, chance, set, pause)
     if job.status is Status.MISSING or (job.status is Status.RUNNING and job.lease_at is not None):
         return _to(Status.RUNNING, "news from its worker", **set, lease_at=now + LEASE)
     return Transition(ACTIVE, job.status, why="news from its worker", set=set)

@@ -28,6 +28,7 @@ from gearbox.job import (
     Unsent,
     Vanished,
 )
+from gearbox.rules.attempts import STOPPED
 from gearbox.steps import controls as controls_of
 from gearbox.steps import life, orphans
 from gearbox.store import Moment, Result, Store, Tx, controls, open_store, pruning, reading, recurring
@@ -187,6 +188,7 @@ def test_data_that_grows_too_large_by_pieces_is_an_error(store: Store, monkeypat
     job = read(store, lambda tx: tx.job(id))
     assert (job.status, job.retries) == (Status.WAITING, 1)
     assert '"code":413' in job.result_data
+    assert job.opens_at == NOW + STOPPED  # its worker goes on, and may not have a second one beside it
 
 
 def test_only_one_worker_may_start_an_attempt(store: Store) -> None:
