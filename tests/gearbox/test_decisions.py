@@ -251,7 +251,10 @@ def test_settle_to_the_letter(was: Job, event: Event, decided: Transition | None
     [
         (Ended({"code": 1}, Outcome.REFUSED), Ended({"code": 413, "message": "too much"}, Outcome.REFUSED)),
         (Reported(Status.COMPLETE, "1"), Reported(Status.ERRORED, '{"code":413,"message":"too much"}')),
-        (Reported(data="1", separator=""), Reported(Status.ERRORED, '{"code":413,"message":"too much"}')),
+        (
+            Reported(data="1", separator=""),
+            Reported(Status.ERRORED, '{"code":413,"message":"too much"}', goes_on=True),
+        ),
     ],
 )
 def test_news_with_more_data_than_can_be_kept_is_an_error(news: Event, instead: Event) -> None:
