@@ -66,9 +66,7 @@ def problem_of(cron: str, timezone: str, now: float) -> str | None:
     >>> problem_of("61 * * * *", "UTC", 0.0), problem_of("0 0 31 4 *", "UTC", 0.0), problem_of("* * * * *", "UTC", 0.0)
     ('cron: Bad minute', 'cron: Bad day-of-month', None)
     """
-    try:
-        _zone(timezone)
-    except (KeyError, OSError, ValueError):
+    if not _is_zone(timezone):
         return f"timezone: no time zone is called {timezone}"
     try:
         next_after(cron, timezone, now)
@@ -94,6 +92,14 @@ def _runs(cron: str, timezone: str, at: float) -> CronSim:
 
 def _zone(name: str) -> tzinfo:
     return UTC if name == "UTC" else ZoneInfo(name)  # UTC also where no time zones are installed
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        _zone(name)
+    except (KeyError, OSError, ValueError):
+        return False
+    return True
 
 
 def due_runs(schedule: Schedule, now: float) -> tuple[int, float]:
@@ -138,7 +144,9 @@ def forecast(schedule: Schedule, count: int, until: float = inf) -> list[float]:
 
 
 def _coming(schedule: Schedule) -> Iterator[float]:
-    """All runs to come, each looked for when it is asked for."""
+    """All runs to come, each looked for when it is asked for; none without the entry's time zone."""
+    if not _is_zone(schedule.timezone):
+        return
     yield schedule.next_at
     with suppress(OverflowError):  # the next would be after the year 9999
         for at in _runs(schedule.cron, schedule.timezone, schedule.next_at):

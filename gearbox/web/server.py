@@ -5,9 +5,14 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable, Mapping
+from functools import partial
 
-import hypercorn.trio
+import trio
 from hypercorn.config import Config
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState
+from hypercorn.utils import wrap_app
 
 from abraxas_py import ListenError, parse_endpoint
 from abraxas_py.nursery import open_nursery
@@ -17,6 +22,8 @@ from gearbox.web.access import Http
 from gearbox.web.app import application
 
 __all__ = ["Dashboard"]
+
+log = logging.getLogger("gearbox:http")
 
 HEAD_TIMEOUT = 5  # s for the head of a request to arrive, and for the next request on a connection
 STALL_MS = 15_000  # for which a browser may take nothing of what is sent to it; then it is cut off
@@ -40,14 +47,13 @@ class Dashboard:
         for listener, _ in listeners:
             if hasattr(socket, "TCP_USER_TIMEOUT"):
                 listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALL_MS)
-        self._listeners = [listener for listener, _ in listeners]
+        self._listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(listener)) for listener, _ in listeners]
         self._app = application(core, http, facts)
 
     async def run(self) -> None:
         """Serve until cancelled."""
         config = Config()
-        config.bind = [f"fd://{listener.detach()}" for listener in self._listeners]
-        config.errorlog = logging.getLogger("gearbox:http")
+        config.errorlog = log
         config.loglevel = "WARNING"
         config.keep_alive_timeout = HEAD_TIMEOUT  # `read_timeout` would cut off who listens, and has nothing to say
         config.h11_max_incomplete_size = HEAD_LARGEST
@@ -55,4 +61,16 @@ class Dashboard:
         async with open_nursery() as nursery:
             nursery.start_soon(self._app.sample)
             nursery.start_soon(self._app.live.run)
-            await hypercorn.trio.serve(self._app.asgi, config, mode="asgi")  # type: ignore[arg-type]
+            app = wrap_app(self._app.asgi, config.wsgi_max_body_size, "asgi")  # type: ignore[arg-type]
+            serve = partial(_Connection, app, config, WorkerContext(None), ConnectionState({}))
+            await trio.serve_listeners(serve, self._listeners)
+
+
+class _Connection(TCPServer):
+    """One that fails alone: what its bytes make the libraries of HTTP raise would end all that this process does."""
+
+    async def run(self) -> None:
+        try:
+            await super().run()
+        except* Exception as group:
+            log.warning("a connection failed: %r", group.exceptions)

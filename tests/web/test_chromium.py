@@ -27,7 +27,7 @@ PAGES = (
     "/audit", "/system", "/login", "/nothing",
 )  # fmt: skip
 EMPTY = ("/", "/jobs", "/pools", "/methods", "/scheduled", "/failed", "/gearman", "/workers", "/audit", "/system")
-FILES = {"/jobs/{id:int}/export", "/jobs/{id:int}/data"}  # to save, not to look at
+FILES = {"/jobs/{id:job}/export", "/jobs/{id:job}/data"}  # to save, not to look at
 AT_A_DOOR = {"/login", "/logout"}
 NARROW = 400
 LIVE = 0.5  # s within which a page shows a change
@@ -83,7 +83,7 @@ def addresses(it: Shop) -> list[str]:
 
 def patterns(paths: Iterable[str]) -> dict[str, re.Pattern[str]]:
     """Routes, as expressions for the paths that they take."""
-    return {path: re.compile(path.replace("{id:int}", r"\d+")) for path in paths}
+    return {path: re.compile(path.replace("{id:job}", r"\d+")) for path in paths}
 
 
 def severe(tab: Tab, axe: str) -> list[tuple[str, str]]:
