@@ -37,7 +37,7 @@ class Policy:
         [10.0, 20.0, 40.0, 60, 60]
         """
         try:
-            growth = self.backoff ** (retry - 1)
+            growth = float(self.backoff) ** (retry - 1)  # a whole number would grow beyond all floats
         except OverflowError:
             growth = inf
-        return min(self.retry_delay * growth, self.max_delay)
+        return min(self.retry_delay * growth, self.max_delay) if self.retry_delay else 0.0

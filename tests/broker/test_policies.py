@@ -65,6 +65,19 @@ def test_a_job_that_fails_is_tried_again_later_and_later_and_then_is_dead(
     assert stage.say(CLIENT, Type.GET_STATUS, ONE) == [to(CLIENT, Type.STATUS_RES, ONE, b"0", b"0", b"0", b"0")]
 
 
+@pytest.mark.parametrize(
+    ("policy", "delay"),
+    [
+        (Policy("f", 5000, backoff=2, max_delay=60), 60),  # in whole numbers, as a file has them
+        (Policy("f", 5000, 1.5, 2.0, 60.0), 60),
+        (Policy("f", 5000, 0), 0),
+        (Policy("f", 5000, 7, 1), 7),
+    ],
+)
+def test_a_delay_stays_one_however_often_a_job_is_tried(policy: Policy, delay: float) -> None:
+    assert [policy.delay(retry) for retry in (1_025, 5_000)] == [delay, delay]
+
+
 def test_clients_that_joined_hear_of_the_last_failure_alone(stage: Stage) -> None:
     stage.say(CLIENT, Type.SUBMIT_JOB_BG, b"f", b"u", b"x")
     stage.say(OTHER, Type.SUBMIT_JOB, b"f", b"u", b"")
