@@ -10,7 +10,7 @@ from __future__ import annotations
 import socket
 import ssl
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, cast
 
@@ -169,7 +169,7 @@ class TlsLink(SocketLink):
     """A peer over TLS, sans-IO: what the socket gives goes through memory into OpenSSL, so it fits the same pass."""
 
     is_secured = True
-    __slots__ = ("_incoming", "_outgoing", "_tls", "is_agreed")
+    __slots__ = ("_incoming", "_outgoing", "_tls", "is_agreed", "peer_names")
 
     def __init__(
         self,
@@ -185,13 +185,7 @@ class TlsLink(SocketLink):
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self.is_agreed = False  # whether the handshake is done
-
-    def peer_names(self) -> frozenset[str]:
-        """The common names and DNS names in the certificate that the peer showed; none without one."""
-        certificate = cast("dict[str, Any]", self._tls.getpeercert() or {})
-        common = {value for part in certificate.get("subject", ()) for key, value in part if key == "commonName"}
-        other = {value for key, value in certificate.get("subjectAltName", ()) if key == "DNS"}
-        return frozenset(common | other)
+        self.peer_names: frozenset[str] = frozenset()  # since then
 
     def _open(self, data: bytes) -> bytes:
         self._incoming.write(data)
@@ -199,6 +193,7 @@ class TlsLink(SocketLink):
         try:
             if not self.is_agreed:
                 self._tls.do_handshake()
+                self.peer_names = _names(cast("dict[str, Any]", self._tls.getpeercert() or {}))
                 self.is_agreed = True
             while piece := self._tls.read(RECEIVE_BYTES):
                 plain += piece
@@ -210,6 +205,8 @@ class TlsLink(SocketLink):
             with suppress(OSError):
                 self.socket.send(self._outgoing.read())  # the alert, if it can be had
             raise LinkBroken(f"TLS: {error.reason}") from error
+        except UnicodeDecodeError as error:
+            raise LinkBroken("TLS: a name in the certificate is no text") from error
         self._encrypted()
         return bytes(plain)
 
@@ -222,6 +219,13 @@ class TlsLink(SocketLink):
         """Lay into the outbox what OpenSSL has made."""
         if data := self._outgoing.read():
             super().put(data)
+
+
+def _names(certificate: Mapping[str, Any]) -> frozenset[str]:
+    """The common names and DNS names in a certificate."""
+    common = {value for part in certificate.get("subject", ()) for key, value in part if key == "commonName"}
+    other = {value for key, value in certificate.get("subjectAltName", ()) if key == "DNS"}
+    return frozenset(common | other)
 
 
 class AttachedLink(Link):

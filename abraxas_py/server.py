@@ -257,7 +257,7 @@ class Server:
             if not link.is_agreed:
                 return 0
             if link.id not in self.broker.peers:
-                self._introduce(link, rights_of(link.peer_names(), self._rules, self._rights(link.address)))
+                self._introduce(link, rights_of(link.peer_names, self._rules, self._rights(link.address)))
         if pieces and not link.is_closing:
             self._take(link, pieces, now)
         if link.decoder.partial_bytes:

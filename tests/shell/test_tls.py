@@ -132,11 +132,13 @@ def refused(certificates: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     def openssl(*arguments: str) -> None:
         subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True, timeout=60)
 
+    (folder / "names").write_bytes(b"subjectAltName=DNS:b\xfccher.example\n")  # no UTF-8
     for name, authority, *how in (
         ("revoked", "ca"),
         ("expired", "ca", "-days", "-1"),
         ("sha1", "ca", "-sha1"),
         ("stranger", "other"),
+        ("garbled", "ca", "-extfile", "names"),
         ("good", "ca"),
     ):
         signed_by = ("-CA", f"{certificates}/{authority}.pem", "-CAkey", f"{certificates}/{authority}.key")
@@ -178,6 +180,16 @@ async def test_certificates_that_must_not_be_taken_are_not(certificates: Path, r
         assert await trio.to_thread.run_sync(partial(ask, port, refused, "good")) == b"OK 1.1.20\n"
         heard = await trio.to_thread.run_sync(partial(ask, port, refused, name))
         assert heard in (b"", b"SSLError", b"ConnectionResetError", b"BrokenPipeError")
+
+
+async def test_a_certificate_with_a_name_that_is_no_text_ends_its_connection_alone(
+    certificates: Path, refused: Path
+) -> None:
+    async with serve(listening(certificates, ca=True)) as server:
+        port = int(server.endpoints[0].rpartition(":")[2])
+        heard = await trio.to_thread.run_sync(partial(ask, port, refused, "garbled"))
+        assert heard in (b"", b"SSLError", b"ConnectionResetError", b"BrokenPipeError")
+        assert await trio.to_thread.run_sync(partial(ask, port, refused, "good")) == b"OK 1.1.20\n"
 
 
 async def test_without_a_list_nobody_is_revoked(certificates: Path, refused: Path) -> None:
