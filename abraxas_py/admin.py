@@ -117,7 +117,7 @@ class Admin:
 
     async def getpid(self) -> int:
         """The server's process id."""
-        return int(await self._the_desk.word("getpid"))
+        return text.number(await self._the_desk.word("getpid"))
 
     # Commands
 

@@ -298,14 +298,12 @@ class Client(Generic[T]):
 
     async def get_status(self, handle: bytes) -> JobStatus:
         """What the servers know of a job by its handle."""
-        answers = await self._ask_all(Packet.of(Type.GET_STATUS, handle), Type.STATUS_RES)
-        return merged([JobStatus(int(a[1]), int(a[2]), a[3], a[4]) for a in answers])
+        return merged(await self._ask_all(Packet.of(Type.GET_STATUS, handle), Type.STATUS_RES))
 
     async def get_status_unique(self, unique: bytes | str) -> JobStatus:
         """What the servers know of a job by its unique."""
         packet = Packet.of(Type.GET_STATUS_UNIQUE, _unique(unique))
-        answers = await self._ask_all(packet, Type.STATUS_RES_UNIQUE)
-        return merged([JobStatus(int(a[1]), int(a[2]), a[3], a[4], int(a[5])) for a in answers])
+        return merged(await self._ask_all(packet, Type.STATUS_RES_UNIQUE))
 
     # Connections
 
@@ -429,11 +427,11 @@ class Client(Generic[T]):
             self._lines.drop(call)
             raise
 
-    async def _ask_all(self, packet: Packet, answer: Type) -> list[list[bytes]]:
+    async def _ask_all(self, packet: Packet, answer: Type) -> list[JobStatus]:
         """The answers of all live servers that give one; of the first that comes to life, while there are none."""
         live = self._lines.live
         if len(live) < 2:
-            return [(await self._ask(encode(REQUEST, packet), answer)).split()]
+            return [JobStatus.parse(await self._ask(encode(REQUEST, packet), answer))]
         calls = []
         for line in live:
             call = Question(encode(REQUEST, packet), answer)
@@ -444,7 +442,7 @@ class Client(Generic[T]):
         answers, errors = [], []
         for call in calls:
             try:
-                answers.append((await call.answered()).split())
+                answers.append(JobStatus.parse(await call.answered()))
             except AbraxasError as error:
                 errors.append(error)
         if not answers:

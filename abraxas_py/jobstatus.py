@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from abraxas_py.protocol.packets import Packet
+from abraxas_py.protocol.text import number
 from abraxas_py.task import fraction
 
 __all__ = ["JobStatus", "merged"]
@@ -17,6 +19,12 @@ class JobStatus(NamedTuple):
     numerator: bytes  # progress, as its worker reported it
     denominator: bytes
     clients: int = 0  # how many wait for it (0 where only the handle was asked for)
+
+    @classmethod
+    def parse(cls, answer: Packet) -> JobStatus:
+        """What a STATUS_RES or STATUS_RES_UNIQUE says. Raises RemoteProtocolError."""
+        _, known, running, numerator, denominator, *clients = answer.split()
+        return cls(number(known), number(running), numerator, denominator, *map(number, clients))
 
     @property
     def is_known(self) -> bool:

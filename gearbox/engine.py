@@ -168,7 +168,12 @@ class Engine:
         """Ask Gearman something beside the loop, which does not wait for the answer."""
 
         async def ask() -> None:
-            _reply(reply, await question(self._gearman))
+            try:
+                answer = await question(self._gearman)
+            except Exception as error:
+                log.error("a question to Gearman failed", exc_info=error)
+                answer = _internal(error)
+            _reply(reply, answer)
 
         self._nursery.start_soon(ask)
 

@@ -79,7 +79,7 @@ ABRAXAS = {
         },
     ),
     "task": ("", {"call", "errors", "protocol", "lifeline", "payload", "trio", "typing_extensions"}),  # types
-    "jobstatus": ("", {"task"}),
+    "jobstatus": ("", {"protocol", "task"}),
     "intake": ("", {"call", "errors", "lifeline", "protocol", "task", "trio"}),
     "assigned": ("", {"errors", "intake", "protocol", "lifeline", "engagement", "trio"}),  # two for their types
     "engagement": ("", {"assigned", "lifeline", "protocol"}),

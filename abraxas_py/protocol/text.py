@@ -24,6 +24,7 @@ __all__ = [
     "PriorityStatus",
     "error",
     "is_http",
+    "number",
     "parse_answer",
     "printable",
     "table",
@@ -32,6 +33,8 @@ __all__ = [
 
 OK = Line(b"OK\r")
 END = b"."
+
+_MAX_DIGITS = 18  # no server counts further, and no column of a database
 
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _CONNECTION = re.compile(rb"(\d+) (\S+) (.*?) :((?: \S+)*) ?")  # the address may be an IPv6 one
@@ -52,7 +55,7 @@ class FunctionStatus(NamedTuple):
     @classmethod
     def parse(cls, line: bytes) -> FunctionStatus:
         function, *numbers = _cells(line, 4)
-        return cls(function, *map(int, numbers))
+        return cls(function, *map(number, numbers))
 
 
 class PriorityStatus(NamedTuple):
@@ -70,7 +73,7 @@ class PriorityStatus(NamedTuple):
     @classmethod
     def parse(cls, line: bytes) -> PriorityStatus:
         function, *numbers = _cells(line, 5)
-        return cls(function, *map(int, numbers))
+        return cls(function, *map(number, numbers))
 
 
 class ConnectionStatus(NamedTuple):
@@ -91,7 +94,7 @@ class ConnectionStatus(NamedTuple):
         if found is None:
             raise RemoteProtocolError("INVALID_PACKET", f"not a row of workers: {line!r}")
         fd, address, client_id, functions = found.groups()
-        return cls(int(fd), address.decode(errors="replace"), client_id, tuple(functions.split()))
+        return cls(number(fd), address.decode(errors="replace"), client_id, tuple(functions.split()))
 
 
 class JobRow(NamedTuple):
@@ -108,7 +111,7 @@ class JobRow(NamedTuple):
     @classmethod
     def parse(cls, line: bytes) -> JobRow:
         handle, retries, is_ignored, is_queued = _cells(line, 4)
-        return cls(handle, int(retries), is_ignored != b"0", is_queued != b"0")
+        return cls(handle, number(retries), number(is_ignored) != 0, number(is_queued) != 0)
 
 
 class DeadRow(NamedTuple):
@@ -129,17 +132,28 @@ class DeadRow(NamedTuple):
     @classmethod
     def parse(cls, line: bytes) -> DeadRow:
         cells = line.split(b"\t")
-        if len(cells) != 4 or not cells[2].isdigit():
+        if len(cells) != 4:
             raise RemoteProtocolError("INVALID_PACKET", f"not a row of dead list: {line!r}")
-        return cls(cells[0], cells[1], int(cells[2]), cells[3])
+        return cls(cells[0], cells[1], number(cells[2]), cells[3])
 
 
 def _cells(line: bytes, count: int) -> list[bytes]:
     # From the right, for a foreign server may list a function with a tab in its name.
     cells = line.rsplit(b"\t", count - 1)
-    if len(cells) != count or not all(cell.isdigit() for cell in cells[1:]):
+    if len(cells) != count:
         raise RemoteProtocolError("INVALID_PACKET", f"not a row of {count} columns: {line!r}")
     return cells
+
+
+def number(word: bytes) -> int:
+    """A number in what a server says. Raises RemoteProtocolError for what is none.
+
+    >>> number(b"42")
+    42
+    """
+    if not word.isdigit() or len(word) > _MAX_DIGITS:
+        raise RemoteProtocolError("INVALID_PACKET", f"not a number: {word[:40]!r}")
+    return int(word)
 
 
 def words(line: Line) -> tuple[bytes, list[bytes]]:

@@ -52,11 +52,16 @@ class Caller:
 
 def ask(core: Core, step: Step, caller: Caller, show: Callable[[Any], Any] | None = None) -> None:
     """Run a step for a caller, who gets its value as `show` makes it."""
+    core.ask(step, _shown(caller, show), is_kept=caller.is_kept)
+
+
+def _shown(caller: Caller, show: Callable[[Any], Any] | None) -> Reply:
+    """The reply that takes a value and gives the caller what `show` makes of it; an error as it is."""
 
     def found(value: Any) -> None:
         caller.reply(value if show is None or isinstance(value, RpcError) else show(value))
 
-    core.ask(step, found, is_kept=caller.is_kept)
+    return found
 
 
 # --- queueing ---
@@ -251,7 +256,7 @@ def audit(core: Core, given: Any, caller: Caller) -> None:
 
 
 def gearman(core: Core, given: Any, caller: Caller) -> None:
-    core.ask_gearman(lambda link: link.view(), lambda servers: caller.reply(objects.servers_list(servers)))
+    core.ask_gearman(lambda link: link.view(), _shown(caller, objects.servers_list))
 
 
 def system(core: Core, given: Any, caller: Caller) -> None:

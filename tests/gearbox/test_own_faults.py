@@ -12,6 +12,7 @@ from core_stage import START, Clock, fails, system
 
 from gearbox import methods
 from gearbox.errors import Code
+from gearbox.gearman import Link
 from gearbox.job import Status
 from gearbox.methods import objects
 from gearbox.steps import life
@@ -59,6 +60,17 @@ async def test_an_answer_that_cannot_be_made_is_an_error(
             patched.setattr(objects, "history_object", broken)
             await fails(Code.INTERNAL, it.call("history", {"id": id}))
         assert (await it.call("history", {"id": id}))["job"]["id"] == id
+
+
+@pytest.mark.parametrize(("owner", "name"), [(Link, "view"), (objects, "servers_list")])
+async def test_a_question_to_gearman_that_fails_is_an_error(
+    tmp_path: Path, autojump_clock: Clock, monkeypatch: pytest.MonkeyPatch, owner: object, name: str
+) -> None:
+    async with system(tmp_path / "db") as it:
+        with monkeypatch.context() as patched:
+            patched.setattr(owner, name, broken)
+            await fails(Code.INTERNAL, it.call("gearman"))
+        assert await it.call("gearman")
 
 
 async def test_an_answer_that_gearman_cannot_carry_is_refused(

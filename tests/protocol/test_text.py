@@ -6,7 +6,7 @@ import pytest
 
 from abraxas_py.errors import RemoteProtocolError, ServerError
 from abraxas_py.protocol import text
-from abraxas_py.protocol.text import ConnectionStatus, FunctionStatus, JobRow, PriorityStatus
+from abraxas_py.protocol.text import ConnectionStatus, DeadRow, FunctionStatus, JobRow, PriorityStatus
 from abraxas_py.protocol.wire import Line
 
 
@@ -32,6 +32,26 @@ def test_a_foreign_server_may_list_a_function_with_a_tab() -> None:
 def test_what_is_no_row_is_the_servers_fault(line: bytes) -> None:
     with pytest.raises(RemoteProtocolError):
         FunctionStatus.parse(line)
+
+
+LONG = b"9" * 5_000  # more than Python makes a number of
+
+
+@pytest.mark.parametrize(
+    ("row", "line"),
+    [
+        (FunctionStatus, b"f\t%b\t1\t2"),
+        (PriorityStatus, b"f\t1\t%b\t2\t3"),
+        (ConnectionStatus, b"%b ::1 - :"),
+        (JobRow, b"H:1\t%b\t0\t0"),
+        (DeadRow, b"H:1\tf\t%b\tu"),
+    ],
+)
+def test_a_number_that_is_none_is_the_servers_fault(row: type[FunctionStatus], line: bytes) -> None:
+    assert row.parse(line % b"7")
+    for word in (LONG, b"-1", b"x", b""):
+        with pytest.raises(RemoteProtocolError):
+            row.parse(line % word)
 
 
 def test_answers() -> None:

@@ -21,6 +21,7 @@ from abraxas_py import (
     LocalProtocolError,
     Packet,
     Priority,
+    RemoteProtocolError,
     Server,
     ServerError,
     Status,
@@ -30,6 +31,7 @@ from abraxas_py import (
     Warning,
     open_client,
 )
+from abraxas_py.protocol.wire import RESPONSE, encode
 
 pytestmark = pytest.mark.usefixtures("autojump_clock")
 
@@ -219,6 +221,25 @@ class Line:
 
 async def ready(client: Client) -> None:
     await client.echo(b"")
+
+
+@pytest.mark.parametrize("word", [b"yes", b"", b"9" * 5_000])
+async def test_a_status_without_numbers_is_the_servers_fault(word: bytes) -> None:
+    ours, theirs = trio.testing.memory_stream_pair()
+
+    async def dial() -> trio.abc.Stream:
+        return ours
+
+    async def answer() -> None:
+        await theirs.receive_some()
+        await trio.testing.wait_all_tasks_blocked()
+        status = Packet.of(Type.STATUS_RES_UNIQUE, b"u", word, b"0", b"0", b"0", b"1")
+        await theirs.send_all(encode(RESPONSE, Packet(Type.OPTION_RES, b"exceptions"), status))
+
+    async with open_client(dial) as client, trio.open_nursery() as nursery:
+        nursery.start_soon(answer)
+        with pytest.raises(RemoteProtocolError, match="not a number"):
+            await client.get_status_unique("u")
 
 
 async def test_a_lost_connection_ends_the_jobs_that_were_sent_and_the_client_comes_back() -> None:
