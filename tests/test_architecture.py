@@ -287,7 +287,7 @@ GEARBOX = {
             "trio",
         },
     ),
-    "work/config": ("", {"errors", "work.runner", "work.toml", "attrs"}),
+    "work/config": ("", {"errors", "work.runner", "work.toml", "abraxas_py", "attrs"}),
     "daemon": (
         "",
         {

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import trio
 
 from abraxas_py import stdio
+from abraxas_py.protocol.packets import MAX_FUNCTION_BYTES
 from gearbox.cli import ExitCode, choose, gearman_servers, read_command_line, run_tool, usage_error
 from gearbox.cli.arguments import method_name
 from gearbox.cli.console import Console
@@ -145,6 +146,8 @@ def parse_typed(typed: dict[str, Any]) -> Config | str:
         return f"not a method name: {name!r}"
     if "::" not in name:
         name = f"::{name}"  # as the original
+    if len(name.encode()) > MAX_FUNCTION_BYTES:
+        return f"a method's name has at most {MAX_FUNCTION_BYTES} bytes: {name}"
     method = Method(
         name,
         (typed["<command>"], *typed["<arguments>"]),

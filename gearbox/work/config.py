@@ -17,6 +17,7 @@ from typing import Any
 
 import attrs
 
+from abraxas_py.protocol.packets import MAX_FUNCTION_BYTES
 from gearbox.errors import ConfigError
 from gearbox.work.runner import OUTPUT_LIMIT_BYTES, Command, Input, Output, refusal, warnings
 from gearbox.work.toml import Source, load
@@ -133,7 +134,7 @@ def _method(source: Source, keys: tuple[str, ...], settings: Mapping[str, Any], 
         faults.append(f"{name} {text} ({source.where(*keys, *key)}), method skipped")
 
     values: dict[str, Any] = {}
-    if not all(NAME_PART.fullmatch(key) for key in keys):
+    if not all(NAME_PART.fullmatch(key) for key in keys) or len(name.encode()) > MAX_FUNCTION_BYTES:
         fault("has a name that Gearman cannot carry")
     for key, value in settings.items():
         try:

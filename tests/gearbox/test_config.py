@@ -139,6 +139,12 @@ def test_names_that_gearman_cannot_carry_are_refused() -> None:
         assert "has a name that Gearman cannot carry" in config.remarks[0]
 
 
+def test_a_whole_name_has_what_gearman_carries_at_most() -> None:
+    config = one(f"[{'a' * 509}.x]\ncommand = 'true'\n['{'é' * 255}'.x]\ncommand = 'true'\n[x.y]\ncommand = 'true'")
+    assert [len(method.name) for method in config.methods] == [512, 4]
+    assert "has a name that Gearman cannot carry (a.toml line 3" in config.remarks[0]
+
+
 def test_disabled_and_zero_concurrency_leave_the_method_out() -> None:
     config = one(
         "[x.a]\ncommand='a'\ndisabled=true\n[x.b]\ncommand='b'\nconcurrency=0\n[x.c]\ncommand='c'\nconcurrency=-1"

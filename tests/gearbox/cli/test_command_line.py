@@ -61,6 +61,7 @@ def test_version(main: Main, capsys: pytest.CaptureFixture[str]) -> None:
         (worker.main, ["--stop-timeout", "nan", "a::b", "cat"], "invalid value for --stop-timeout: nan (out of range)"),
         (worker.main, ["a b", "cat"], "not a method name: 'a b'"),
         (worker.main, ["", "cat"], "not a method name: ''"),
+        (worker.main, ["a" * 511, "cat"], "a method's name has at most 512 bytes: ::aaa"),
         (multiworker.main, [], "no arguments given"),
         (multiworker.main, ["--nope", "a.toml"], "unknown option: --nope; "),
     ],
