@@ -8,8 +8,9 @@ It tells progress by writing lines to the file that GEARBOX_PROGRESS names in it
 "$GEARBOX_PROGRESS"`. Lines that are no number are passed over. (A line on standard error would be simpler, and any
 job whose arguments are printed there could forge it.)
 
-A machine that is short of what a process needs (descriptors, processes, memory, room for files) may have it again in a
-moment. Until then a job waits: it has not been started, and a worker that failed it would fail all that are queued.
+A machine that is short of what a process needs (descriptors, processes, threads, memory, room for files) may have it
+again in a moment. Until then a job waits: it has not been started, and a worker that failed it would fail all that are
+queued.
 
 What is run, and what becomes of its output, is decided in `runner`.
 """
@@ -162,15 +163,18 @@ async def _start(
             file.write(data)
             file.seek(0)
             paths[name] = f"/dev/fd/{file.fileno()}"
-        process = await trio.lowlevel.open_process(
-            list(invocation.argv),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            pass_fds=[int(path.removeprefix("/dev/fd/")) for path in paths.values()],
-            env={**(os.environ if environment is None else environment), **paths},
-        )
+        try:
+            process = await trio.lowlevel.open_process(
+                list(invocation.argv),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                pass_fds=[int(path.removeprefix("/dev/fd/")) for path in paths.values()],
+                env={**(os.environ if environment is None else environment), **paths},
+            )
+        except RuntimeError as problem:  # there is no thread to start it in: EAGAIN, which Python does not tell
+            raise OSError(errno.EAGAIN, str(problem)) from problem
         on_failure.pop_all()
     return process, trio.lowlevel.FdStream(reading)
 
@@ -238,7 +242,8 @@ async def run(
     except (OSError, ValueError) as problem:
         return _not_started(invocation.argv, problem), None
     if len(exit.stdout) > THREAD_BYTES:  # parsing takes long enough to keep the other jobs waiting
-        return await trio.to_thread.run_sync(decode, output, exit), exit
+        with suppress(RuntimeError):  # no thread can be started now
+            return await trio.to_thread.run_sync(decode, output, exit), exit
     return decode(output, exit), exit
 
 

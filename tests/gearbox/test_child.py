@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import resource
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -223,6 +224,51 @@ async def test_a_job_waits_for_a_machine_that_is_short_of_what_it_needs(monkeypa
             assert reasons == ["Too many open files"]
             assert not reports
     assert reports == [complete("hi\n")]
+
+
+@contextmanager
+def no_threads() -> Iterator[None]:
+    """No thread can be started within the block, as none has the stack that it would need."""
+    end = threading.Event()
+    usual = threading.stack_size(2**50)
+    try:
+        with suppress(RuntimeError):
+            while True:  # those that are idle are taken up
+                trio.lowlevel.start_thread_soon(end.wait, lambda outcome: None)
+        yield
+    finally:
+        threading.stack_size(usual)
+        end.set()
+
+
+async def test_a_job_waits_for_the_thread_in_which_its_command_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "SHORTAGE_PAUSE", 0.01)
+    reasons: list[str] = []
+    reports: list[Report] = []
+
+    async def echo() -> None:
+        report, _ = await run("echo hi", Input.IGNORE, Output.STRING, None, held_up=reasons.append)
+        reports.append(report)
+
+    async with trio.open_nursery() as nursery:
+        with no_threads():
+            nursery.start_soon(echo)
+            await trio.sleep(0.2)
+            assert reasons == ["can't start new thread"]
+            assert not reports
+    assert reports == [complete("hi\n")]
+
+
+async def test_much_output_is_decoded_without_a_thread_where_none_can_be_started() -> None:
+    with ExitStack() as shortage:
+        report, _ = await run(
+            "yes | head -c 2000000",
+            Input.IGNORE,
+            Output.STRING,
+            None,
+            started=lambda group: shortage.enter_context(no_threads()),
+        )
+    assert report == complete("y\n" * 1_000_000)
 
 
 async def test_it_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
