@@ -6,6 +6,8 @@ import inspect
 import logging
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 
+import trio
+
 from abraxas_py.assigned import Assigned, as_bytes
 from abraxas_py.errors import JobFailed, JobRaised
 
@@ -39,12 +41,17 @@ async def handle(handler: Handler, job: Assigned) -> None:
     except JobRaised as raised:
         if not job.is_ended:
             job.exception(raised.data)
-    except Exception as error:
+    except BaseException as error:  # sys.exit() and asyncio's CancelledError are this job's matter, too
+        if _is_the_programs(error):
+            raise
         if job.is_lost:
             return  # nobody is there to be told
-        log.info("a job raised function=%s error=%s", job.function.decode(errors="replace"), error, exc_info=True)
+        text = text_of(error)
+        log.info(
+            "a job raised function=%s error=%s", job.function.decode(errors="replace"), text.decode(), exc_info=True
+        )
         if not job.is_ended:
-            job.exception(text_of(error))
+            job.exception(text)
     else:
         if not job.is_ended:
             job.complete(last)
@@ -67,6 +74,17 @@ async def _write(outcome: Outcome, job: Assigned) -> bytes:
     return b""
 
 
-def text_of(error: Exception) -> bytes:
+def _is_the_programs(error: BaseException) -> bool:
+    """Whether an exception, or any of a group, ends more than the job: what is around it is cancelled, or all of it."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(map(_is_the_programs, error.exceptions))
+    return isinstance(error, trio.Cancelled | KeyboardInterrupt)
+
+
+def text_of(error: BaseException) -> bytes:
     """An exception as the data of a WORK_EXCEPTION."""
-    return f"{type(error).__name__}: {error}".encode(errors="backslashreplace")
+    try:
+        text = str(error)
+    except Exception:
+        text = "<exception str() failed>"  # as Python's own tracebacks have it
+    return f"{type(error).__name__}: {text}".encode(errors="backslashreplace")

@@ -83,7 +83,7 @@ ABRAXAS = {
     "intake": ("", {"call", "errors", "lifeline", "protocol", "task", "trio"}),
     "assigned": ("", {"errors", "intake", "protocol", "lifeline", "engagement", "trio"}),  # two for their types
     "engagement": ("", {"assigned", "lifeline", "protocol"}),
-    "handler": ("", {"assigned", "errors"}),
+    "handler": ("", {"assigned", "errors", "trio"}),
     "process": ("", {"errors", "logs", "server", "trio"}),
     "spool": ("", set()),
     "logs": ("", {"spool"}),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 import trio
 import trio.testing
@@ -74,6 +76,68 @@ async def test_what_a_handler_raises_ends_the_job() -> None:
             await client.submit("f", b"raise")
         with pytest.raises(JobRaised, match="ValueError: bad"):
             await client.submit("f", b"break")
+        nursery.cancel_scope.cancel()
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (SystemExit(3), "SystemExit: 3"),
+        (asyncio.CancelledError(), "CancelledError: "),
+        (GeneratorExit(), "GeneratorExit: "),
+        (BaseExceptionGroup("both", [SystemExit(3)]), "BaseExceptionGroup: both"),
+        (Mute(), "Mute: <exception str"),
+    ],
+)
+async def test_whatever_a_handler_raises_ends_its_job_alone(error: BaseException, text: str) -> None:
+    server = Server()
+
+    def fail(job: Assigned) -> None:
+        raise error
+
+    worker = Worker(server.dial)
+    worker.add("f", fail)
+    worker.add("ok", lambda job: b"ok")
+    async with open_client(server.dial) as client, trio.open_nursery() as nursery:
+        await nursery.start(worker.run)
+        with pytest.raises(JobRaised, match=text):
+            await client.submit("f")
+        assert await client.submit("ok") == b"ok"
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_interruption_within_a_handler_ends_the_worker() -> None:
+    server = Server()
+
+    async def fail(job: Assigned) -> None:
+        async with trio.open_nursery():
+            raise KeyboardInterrupt
+
+    worker = Worker(server.dial)
+    worker.add("f", fail)
+    async with open_client(server.dial) as client:
+        client.submit("f")
+        with pytest.raises(KeyboardInterrupt):
+            await worker.run()
+
+
+async def test_a_callback_whose_error_has_no_text_ends_its_job_alone() -> None:
+    server = Server()
+
+    def fail(job: Assigned) -> None:
+        raise Mute
+
+    worker = Worker(server.dial)
+    worker.take("f", fail)
+    async with open_client(server.dial) as client, trio.open_nursery() as nursery:
+        await nursery.start(worker.run)
+        with pytest.raises(JobRaised, match="Mute: <exception str"):
+            await client.submit("f")
         nursery.cancel_scope.cancel()
 
 
