@@ -102,7 +102,7 @@ class Outcome(Enum):
     MISSING = "missing"
     RELEASED = "released"  # it was certainly never run: not counted as a try
     REFUSED = "refused"  # Gearman did not take it
-    CANCELLED = "cancelled"
+    CANCELLED = "cancelled"  # with its job; or alone, when it had said more than can be kept
     TIMED_OUT = "timed_out"  # it ran longer than its `timeout`
 
 

@@ -170,7 +170,8 @@ def stopped_at(job: Job, last: Attempt | None) -> float:
     That was when the row last changed, or before. The try's own dates do not move with a clock that is set.
     """
     is_given_up = last is not None and (
-        last.outcome is Outcome.TIMED_OUT or (last.outcome is Outcome.MISSING and last.started_at is not None)
+        last.outcome in (Outcome.TIMED_OUT, Outcome.CANCELLED)
+        or (last.outcome is Outcome.MISSING and last.started_at is not None)
     )
     return job.updated + STOPPED if is_given_up else -inf
 
@@ -212,8 +213,9 @@ def _reported(job: Job, news: Reported, now: float, chance: float) -> Transition
         set |= {"completed": now, "result_data": error, **_unwatched(job)}
         return Transition(ACTIVE, Status.INVALID, "unknown status", set, Outcome.ERRORED, error)
     if news.status is Status.ERRORED:
-        pause = STOPPED if news.goes_on else 0.0
-        return failed(job, ACTIVE, Outcome.ERRORED, data, "worker's error", now, chance, set, pause)
+        if news.goes_on:
+            return failed(job, ACTIVE, Outcome.CANCELLED, data, "too much data", now, chance, set, STOPPED)
+        return failed(job, ACTIVE, Outcome.ERRORED, data, "worker's error", now, chance, set)
     if job.status is Status.MISSING or (job.status is Status.RUNNING and job.lease_at is not None):
         return _to(Status.RUNNING, "news from its worker", **set, lease_at=now + LEASE)
     return Transition(ACTIVE, job.status, why="news from its worker", set=set)

@@ -448,6 +448,7 @@ HURRIED = [
     (PAUSED, LOST, NOW + 50),
     (PAUSED, attrs.evolve(LOST, outcome=Outcome.TIMED_OUT), NOW + 50),
     (PAUSED, attrs.evolve(LOST, outcome=Outcome.TIMED_OUT, started_at=None), NOW + 50),  # its worker asked no leave
+    (PAUSED, attrs.evolve(LOST, outcome=Outcome.CANCELLED), NOW + 50),  # it said too much
     (attrs.evolve(PAUSED, updated=NOW - 55), LOST, None),
     (attrs.evolve(PAUSED, opens_at=NOW + 50), LOST, "not at all"),
     (attrs.evolve(PAUSED, opens_at=NOW + 45), LOST, "not at all"),  # it was lost before it was given up

@@ -30,7 +30,7 @@ from gearbox.job import (
 )
 from gearbox.rules.attempts import STOPPED
 from gearbox.steps import controls as controls_of
-from gearbox.steps import life, orphans
+from gearbox.steps import life, operators, orphans
 from gearbox.store import Moment, Result, Store, Tx, controls, open_store, pruning, reading, recurring
 from gearbox.store.address import MysqlAddress
 from gearbox.store.writing import Writing
@@ -189,6 +189,7 @@ def test_data_that_grows_too_large_by_pieces_is_an_error(store: Store, monkeypat
     assert (job.status, job.retries) == (Status.WAITING, 1)
     assert '"code":413' in job.result_data
     assert job.opens_at == NOW + STOPPED  # its worker goes on, and may not have a second one beside it
+    assert not run(store, partial(operators.hurry, id, None), NOW + 1).value
 
 
 def test_only_one_worker_may_start_an_attempt(store: Store) -> None:
