@@ -250,6 +250,7 @@ GEARBOX = {
             "store",
             "trace",
             "vitals",
+            "abraxas_py",
             "attrs",
             "structlog",
             "trio",

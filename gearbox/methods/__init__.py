@@ -14,6 +14,7 @@ import attrs
 import structlog
 import trio
 
+from abraxas_py.payload import MAX_WHOLE_BYTES
 from gearbox import rpc
 from gearbox.core import Core, Reply, Watcher
 from gearbox.errors import Code, RpcError
@@ -34,7 +35,6 @@ __all__ = ["METHODS", "call", "dispatch"]
 
 log = structlog.get_logger("gearbox:rpc")
 
-ANSWER_LARGEST = (64 << 20) - 1024  # bytes: Gearman's largest packet, but for what is beside the answer
 BATCH_ANSWER_LARGEST = 32 << 20  # bytes for the answers to a batch together, most of which are small
 WHO_LONGEST = 255  # characters of a caller's name in the audit
 
@@ -422,7 +422,7 @@ def _dispatch(core: Core, request: rpc.Request | rpc.Refused, call: Call, send: 
             answer = rpc.result_text(request.id, value)
         else:
             answer = rpc.result(request.id, value)
-        if len(answer) > ANSWER_LARGEST:  # it would be refused, and the call come again
+        if len(answer) > MAX_WHOLE_BYTES:  # it would be refused, and the call come again
             message = f"an answer of {len(answer)} bytes, more than Gearman can carry: ask for less at once"
             answer = rpc.error(request.id, RpcError(Code.TOO_LARGE, message))
         send(answer)

@@ -78,7 +78,7 @@ async def test_an_answer_that_gearman_cannot_carry_is_refused(
 ) -> None:
     async with system(tmp_path / "db") as it:
         ids = [await it.gearbox.queue("a::b", "x" * 600, after_date=START + 1e6) for _ in range(3)]
-        monkeypatch.setattr(methods, "ANSWER_LARGEST", 2000)
+        monkeypatch.setattr(methods, "MAX_WHOLE_BYTES", 2000)
         assert len(await it.gearbox.status(ids[:1])) == 1
         error = await fails(413, it.gearbox.status(ids))
         assert "ask for less" in error.message
