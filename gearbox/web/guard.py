@@ -38,8 +38,6 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            if scope["type"] == "lifespan":
-                await self._app(scope, receive, send)
             return  # a WebSocket that nobody answers is refused
 
         async def send_safely(message: Message) -> None:
