@@ -9,8 +9,9 @@
     worker.run()
 
 A job's array becomes positional arguments, its object keyword arguments, any other value the only argument. What the
-function returns is the result; it must be a JSON value. An `RpcError` that it raises fails the job with its code,
-message and data; any other exception, SystemExit too, does so with code -28500 and the traceback as data.
+function returns is the result; it must be a JSON value, of at most 480 levels. An `RpcError` that it raises fails the
+job with its code, message and data; any other exception, SystemExit too, does so with code -28500 and the traceback as
+data.
 
 An `async` function runs in the worker's own trio run, a plain one in a thread. Either may ask for `current_job()`, to
 report progress and to read the results of the jobs before it.
@@ -185,23 +186,26 @@ def bind(function: Callable[..., Any], signature: inspect.Signature | None, para
 def completed(value: Any) -> Report:
     """The report of a function that returned `value`."""
     try:
-        rpc.dump(value)
+        return Report(Status.COMPLETE, _as_read(value))
     except (TypeError, ValueError) as problem:
         return failure(BAD_OUTPUT, f"the result is not JSON: {problem}")
-    return Report(Status.COMPLETE, value)
 
 
 def failed(problem: Exception | SystemExit) -> Report:
     """The report of a function that raised `problem`."""
     if isinstance(problem, RpcError):
         try:
-            rpc.dump(problem.as_json())
+            return Report(Status.ERRORED, _as_read(problem.as_json()))
         except (TypeError, ValueError):
             return failure(Code.JOB_ERRORED, str(problem))
-        return Report(Status.ERRORED, problem.as_json())
     text = "".join(traceback.format_exception(problem))[-TRACEBACK_CHARACTERS:]
     message = "".join(traceback.format_exception_only(problem)).strip()
     return failure(Code.JOB_ERRORED, message, {"traceback": text})
+
+
+def _as_read(value: Any) -> Any:
+    """A value as others will read it, which the function cannot change any more. Raises TypeError, ValueError."""
+    return rpc.load(rpc.dump(value), rpc.OUTPUT_DEEPEST)
 
 
 class Worker:

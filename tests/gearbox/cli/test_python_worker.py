@@ -15,8 +15,9 @@ import trio
 import trio.lowlevel
 
 from abraxas_py import JobFailed, open_client
-from gearbox.errors import RpcError
-from gearbox.work import attendants
+from gearbox import rpc
+from gearbox.errors import Code, RpcError
+from gearbox.work import attendants, lease
 from gearbox.worker import JobLost, Worker, current_job
 
 ACCEPTING: dict[str, Callable[[Any], Any]] = {
@@ -133,6 +134,50 @@ async def test_a_function_that_exits_fails_its_job_alone(open_gearman: Any) -> N
                 assert (report["data"]["code"], report["data"]["message"]) == (-28500, message)
 
 
+def nested(levels: int) -> Any:
+    value: Any = ()
+    for _ in range(levels - 1):
+        value = (value,)
+    return value
+
+
+async def test_a_result_deeper_than_the_core_takes_fails_its_job_alone(open_gearman: Any) -> None:
+    async with open_gearman(ACCEPTING) as gearman:
+        worker = Worker([gearman.address])
+        worker.method("a::nested")(nested)
+
+        @worker.method("a::refused")
+        def refused(levels: int) -> None:
+            raise RpcError(42, "no", nested(levels))
+
+        async with working(worker):
+            assert (await do(gearman, "a::nested", [rpc.OUTPUT_DEEPEST]))["status"] == "complete"
+            assert (await do(gearman, "a::refused", [rpc.OUTPUT_DEEPEST - 1]))["data"]["code"] == 42
+            for levels in (rpc.OUTPUT_DEEPEST + 1, 960, 980, 100_000):
+                report = await do(gearman, "a::nested", [levels])
+                assert report["data"] == {"code": 422, "message": "the result is not JSON: nested too deeply"}
+                assert (await do(gearman, "a::refused", [levels]))["data"] == {"code": -28500, "message": "no (42)"}
+
+
+async def test_a_result_is_what_it_was_when_the_function_returned_it(open_gearman: Any) -> None:
+    result: list[Any] = [1]
+
+    def refuse_once(params: Any) -> Any:
+        result.append(object())
+        return RpcError(Code.UNAVAILABLE, "not now") if len(result) == 2 else None
+
+    async with open_gearman({**ACCEPTING, "job_data": refuse_once}) as gearman:
+        worker = Worker([gearman.address])
+
+        @worker.method("a::changed")
+        async def changed() -> list[Any]:
+            return result
+
+        async with working(worker):
+            await submit(gearman.address, "a::changed", None, gearbox_id=7, gearbox_attempt=1)
+    assert [report["data"] for report in gearman.params_of("job_data")] == [[1], [1]]
+
+
 async def test_progress_and_the_results_of_earlier_jobs(open_gearman: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attendants, "PROGRESS_INTERVAL", 0.01)
     told = threading.Event()
@@ -186,7 +231,8 @@ async def test_progress_may_be_a_number_of_any_kind_and_what_is_none_fails_its_j
 async def test_a_job_that_is_not_wanted_any_more_is_stopped_and_not_reported(
     open_gearman: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attendants, "FIRST_QUESTION", 0.01)
+    for module in (attendants, lease):
+        monkeypatch.setattr(module, "FIRST_QUESTION", 0.01)
     ends: list[str] = []
     stopped = threading.Event()
     async with open_gearman({**ACCEPTING, "alive": lambda params: False}) as gearman:
