@@ -149,7 +149,10 @@ class _Method:
                 value = await call()
             else:  # a thread that is abandoned keeps its place among `threads` until it ends
                 value = await trio.to_thread.run_sync(call, limiter=self.threads, abandon_on_cancel=True)
-        except (Exception, SystemExit) as problem:  # no job may end the worker, and a retry the next one
+        except BaseException as problem:  # no job may end the worker, and a retry the next one
+            ours = not_the_jobs(problem)
+            if ours is not None:
+                raise ours from None
             return failed(problem)
         return completed(value)
 
@@ -183,6 +186,17 @@ def bind(function: Callable[..., Any], signature: inspect.Signature | None, para
     return partial(function, *args, **kwargs)
 
 
+def not_the_jobs(problem: BaseException) -> BaseException | None:
+    """What of an exception is no affair of the job's, but of the whole program: that it is stopped.
+
+    >>> not_the_jobs(BaseExceptionGroup("", [ValueError(), KeyboardInterrupt()]))
+    BaseExceptionGroup('', [KeyboardInterrupt()])
+    """
+    if isinstance(problem, BaseExceptionGroup):
+        return problem.subgroup((trio.Cancelled, KeyboardInterrupt))
+    return problem if isinstance(problem, trio.Cancelled | KeyboardInterrupt) else None
+
+
 def completed(value: Any) -> Report:
     """The report of a function that returned `value`."""
     try:
@@ -191,7 +205,7 @@ def completed(value: Any) -> Report:
         return failure(BAD_OUTPUT, f"the result is not JSON: {problem}")
 
 
-def failed(problem: Exception | SystemExit) -> Report:
+def failed(problem: BaseException) -> Report:
     """The report of a function that raised `problem`."""
     if isinstance(problem, RpcError):
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import threading
@@ -130,6 +131,35 @@ async def test_a_function_that_exits_fails_its_job_alone(open_gearman: Any) -> N
 
         async with working(worker):
             for method, message in (("a::plain", "SystemExit: 3"), ("a::async", "SystemExit: enough")):
+                report = await do(gearman, method, None)
+                assert (report["data"]["code"], report["data"]["message"]) == (-28500, message)
+
+
+async def test_what_is_no_exception_elsewhere_fails_its_job_alone(open_gearman: Any) -> None:
+    async with open_gearman(ACCEPTING) as gearman:
+        worker = Worker([gearman.address])
+
+        @worker.method("a::asyncio")
+        def uses_asyncio() -> None:
+            async def give_up() -> None:
+                raise asyncio.CancelledError
+
+            asyncio.run(give_up())
+
+        @worker.method("a::generator")
+        def generator() -> None:
+            raise GeneratorExit
+
+        @worker.method("a::group")
+        async def group() -> None:
+            raise BaseExceptionGroup("several", [SystemExit(3), ValueError("no")])
+
+        async with working(worker):
+            for method, message in (
+                ("a::asyncio", "asyncio.exceptions.CancelledError"),
+                ("a::generator", "GeneratorExit"),
+                ("a::group", "BaseExceptionGroup: several (2 sub-exceptions)"),
+            ):
                 report = await do(gearman, method, None)
                 assert (report["data"]["code"], report["data"]["message"]) == (-28500, message)
 
@@ -263,6 +293,33 @@ async def test_a_job_that_is_not_wanted_any_more_is_stopped_and_not_reported(
             assert await trio.to_thread.run_sync(stopped.wait, 10)
     assert sorted(ends) == ["cancelled", "lost"]
     assert not any("status" in report for report in gearman.params_of("job_data"))
+
+
+async def test_a_job_that_is_stopped_may_raise_what_it_likes(
+    open_gearman: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (attendants, lease):
+        monkeypatch.setattr(module, "FIRST_QUESTION", 0.01)
+    async with open_gearman({**ACCEPTING, "alive": lambda params: False}) as gearman:
+        worker = Worker([gearman.address])
+
+        async def clean_up() -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise ValueError("nothing to clean up")
+
+        @worker.method("a::several")
+        async def several() -> None:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trio.sleep_forever)
+                nursery.start_soon(clean_up)
+
+        async with working(worker):
+            for _ in range(2):  # the worker is there for more
+                with pytest.raises(JobFailed):
+                    await submit(gearman.address, "a::several", None, gearbox_id=7, gearbox_attempt=1)
+    assert not gearman.params_of("job_data")
 
 
 def test_a_method_has_one_function_and_outside_of_a_job_there_is_none() -> None:
