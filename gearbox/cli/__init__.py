@@ -116,8 +116,11 @@ def choose(option: str, typed: str, choices: Sequence[str]) -> str | None:
     return f"invalid value for {option}: {typed} (choose from {', '.join(choices)})"
 
 
-def run_tool(main: Callable[[Sequence[str]], int]) -> NoReturn:
-    """Run a tool on the process's command line, and exit. Being interrupted, or not heard, is no traceback."""
+def run_tool(main: Callable[[Sequence[str]], int], *, can_output_fail: bool = False) -> NoReturn:
+    """Run a tool on the process's command line, and exit. Being interrupted is no traceback.
+
+    Nor is not being heard, if `can_output_fail`. After `stdio.never_block` it cannot: such an error has another cause.
+    """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # closed by whoever started us; its number would soon be a socket's
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
@@ -130,6 +133,8 @@ def run_tool(main: Callable[[Sequence[str]], int]) -> NoReturn:
     except BaseException as problem:
         if _is_all(problem, KeyboardInterrupt):
             code = ExitCode.INTERRUPTED
+        elif not can_output_fail:
+            raise
         elif _is_all(problem, BrokenPipeError):
             _write_no_more()
             code = ExitCode.CLOSED

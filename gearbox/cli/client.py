@@ -112,4 +112,4 @@ def main(argv: Sequence[str]) -> int:
 
 def run() -> NoReturn:
     """The console script."""
-    run_tool(main)
+    run_tool(main, can_output_fail=True)

@@ -212,30 +212,37 @@ def migrate(connection: sqlite3.Connection, path: str) -> None:
             connection.executescript(f"BEGIN IMMEDIATE; {text}; PRAGMA user_version = {number}; COMMIT;")
 
 
-def _lock(path: str) -> IO[str]:
+def _lock(path: str) -> IO[bytes]:
     """Hold the file for this process alone, until it ends in whatever way."""
     lock_path = Path(f"{path}.lock")
     try:
         lock_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock_path.touch(PRIVATE)
-        lock = open(lock_path, "a+")  # noqa: SIM115 -- held as long as the store
+        lock = open(lock_path, "a+b", buffering=0)  # noqa: SIM115 -- held as long as the store
     except OSError as error:
-        raise StoreError(
-            f"cannot write to {lock_path.parent}: {error.strerror}; name a file that can be written (GEARBOX_DATABASE)"
-        ) from error
+        raise _unwritable(lock_path, error) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         lock.seek(0)
-        holder = lock.read().strip() or "another process"
+        holder = lock.read().decode(errors="replace").strip() or "another process"
         lock.close()
         raise StoreError(
             f"the database {path} is in use by process {holder}: stop it, or use another file (GEARBOX_DATABASE)"
         ) from error
-    lock.truncate(0)
-    lock.write(f"{os.getpid()}\n")
-    lock.flush()
+    try:
+        lock.truncate(0)
+        lock.write(b"%d\n" % os.getpid())
+    except OSError as error:
+        lock.close()
+        raise _unwritable(lock_path, error) from error
     return lock
+
+
+def _unwritable(lock_path: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"cannot write to {lock_path.parent}: {error.strerror}; name a file that can be written (GEARBOX_DATABASE)"
+    )
 
 
 def _is_failure(error: BaseException) -> TypeGuard[sqlite3.Error]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -103,6 +104,22 @@ async def test_a_client_whose_output_cannot_be_written_says_so(
         os.close(full)
         assert await wait(process) == 74
     assert (tmp_path / "err").read_text() == f"{said}-c: cannot write the output: No space left on device\n"
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EPIPE])
+async def test_a_fault_of_a_tool_whose_output_cannot_fail_is_none_of_its_output(code: int) -> None:
+    """Both outputs are one, as in a log of systemd's."""
+    script = (
+        "from abraxas_py import stdio; from gearbox.cli import run_tool\n"
+        f"def main(argv): raise OSError({code}, 'of something else')\n"
+        "stdio.never_block(); run_tool(main)"
+    )
+    done = await trio.run_process(
+        [sys.executable, "-c", script], check=False, capture_stdout=True, stderr=subprocess.STDOUT
+    )
+    assert done.returncode == 1
+    assert done.stdout.startswith(b"Traceback")
+    assert done.stdout.endswith(b"of something else\n")
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import sqlite3
 from collections.abc import Callable
 from functools import partial
@@ -468,6 +469,18 @@ def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
         open_store(str(path))
     with pytest.raises(StoreError, match="cannot write to"):
         open_store("/proc/nowhere/jobs.db")
+
+
+def test_a_disk_without_room_for_the_lock_is_told_of_and_the_lock_given_back(tmp_path: Path) -> None:
+    path = str(tmp_path / "jobs.db")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with pytest.raises(StoreError, match=f"cannot write to {tmp_path}: File too large; name a file"):
+            open_store(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    open_store(path).close()
 
 
 def test_a_full_disk_stores_nothing_and_is_over_when_there_is_room(tmp_path: Path) -> None:
