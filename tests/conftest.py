@@ -9,7 +9,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -49,6 +51,26 @@ def nobody_sets_the_clock(request: pytest.FixtureRequest, monkeypatch: pytest.Mo
     """Most tests make up their moments: the machine's own clock, which may be set meanwhile, must not matter there."""
     if not {"test_clock.py", "test_doctests.py", "simulation"} & set(request.path.parts):
         monkeypatch.setattr("gearbox.store.clock.JUMP", inf)
+
+
+@pytest.fixture
+def no_threads() -> Callable[[], AbstractContextManager[None]]:
+    """No thread can be started within its block, as none has the stack that it would need."""
+
+    @contextmanager
+    def block() -> Iterator[None]:
+        end = threading.Event()
+        usual = threading.stack_size(2**50)
+        try:
+            with suppress(RuntimeError):
+                while True:  # those that are idle are taken up
+                    trio.lowlevel.start_thread_soon(end.wait, lambda outcome: None)
+            yield
+        finally:
+            threading.stack_size(usual)
+            end.set()
+
+    return block
 
 
 @pytest.fixture(scope="session")

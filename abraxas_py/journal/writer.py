@@ -127,7 +127,20 @@ class Writer:
         log.info("queue restored jobs=%d seconds=%.2f", count, trio.current_time() - started)
 
     async def _hop(self, call: Callable[..., Outcome], *arguments: Any) -> Outcome:
-        return await trio.to_thread.run_sync(call, *arguments, limiter=self._thread)
+        """Call it in the thread; here where the system gives us none: holding others up is better than ending."""
+        has_thread = False
+
+        def begin() -> Outcome:
+            nonlocal has_thread
+            has_thread = True
+            return call(*arguments)
+
+        try:
+            return await trio.to_thread.run_sync(begin, limiter=self._thread)
+        except RuntimeError:
+            if has_thread:
+                raise
+        return call(*arguments)
 
     async def _keep_watch(self) -> None:
         while True:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import resource
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,8 @@ from gearbox.job import Status
 from gearbox.work import child
 from gearbox.work.child import execute, run
 from gearbox.work.runner import Command, Exit, Input, Invocation, Output, Report
+
+NoThreads = Callable[[], AbstractContextManager[None]]
 
 
 def sh(text: str, *arguments: str) -> Invocation:
@@ -226,22 +227,9 @@ async def test_a_job_waits_for_a_machine_that_is_short_of_what_it_needs(monkeypa
     assert reports == [complete("hi\n")]
 
 
-@contextmanager
-def no_threads() -> Iterator[None]:
-    """No thread can be started within the block, as none has the stack that it would need."""
-    end = threading.Event()
-    usual = threading.stack_size(2**50)
-    try:
-        with suppress(RuntimeError):
-            while True:  # those that are idle are taken up
-                trio.lowlevel.start_thread_soon(end.wait, lambda outcome: None)
-        yield
-    finally:
-        threading.stack_size(usual)
-        end.set()
-
-
-async def test_a_job_waits_for_the_thread_in_which_its_command_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_job_waits_for_the_thread_in_which_its_command_is_started(
+    monkeypatch: pytest.MonkeyPatch, no_threads: NoThreads
+) -> None:
     monkeypatch.setattr(child, "SHORTAGE_PAUSE", 0.01)
     reasons: list[str] = []
     reports: list[Report] = []
@@ -259,7 +247,7 @@ async def test_a_job_waits_for_the_thread_in_which_its_command_is_started(monkey
     assert reports == [complete("hi\n")]
 
 
-async def test_much_output_is_decoded_without_a_thread_where_none_can_be_started() -> None:
+async def test_much_output_is_decoded_without_a_thread_where_none_can_be_started(no_threads: NoThreads) -> None:
     with ExitStack() as shortage:
         report, _ = await run(
             "yes | head -c 2000000",

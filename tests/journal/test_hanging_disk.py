@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,18 @@ async def test_it_does_not_wait_for_the_threads_of_the_program(journal: Hanging)
                         await client.submit_bg("f", b"")
             finally:
                 threads.total_tokens = before
+        nursery.cancel_scope.cancel()
+
+
+async def test_it_is_written_without_a_thread_where_none_can_be_started(
+    journal: Hanging, no_threads: Callable[[], AbstractContextManager[None]]
+) -> None:
+    server = Server(journal=journal)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.serve)
+        async with open_client(server.dial) as client:
+            with no_threads():
+                await client.submit_bg("f", b"")
         nursery.cancel_scope.cancel()
 
 
