@@ -36,7 +36,7 @@ DEFAULT_PORT = 4730  # IANA's for Gearman
 BACKLOG = 1024
 
 Dialer = Callable[[], Awaitable[trio.abc.Stream]]
-"""Whoever can open a stream to a server; may raise ConnectionLost."""
+"""Whoever can open a stream to a server; may raise ConnectionLost, or OSError, which becomes one."""
 
 CONNECT_TIMEOUT = 10.0  # seconds: an address that swallows packets would take the system two minutes to give up
 
@@ -80,6 +80,8 @@ def parse_endpoint(text: str, *, default_port: int = DEFAULT_PORT) -> Endpoint:
         parts = urlsplit(written)
         port = parts.port
         options = dict(parse_qsl(parts.query, strict_parsing=True)) if parts.query else {}
+        for name in (parts.hostname or "", options.get("name", "")):
+            name.encode("idna")  # as it will be looked up and checked
     except ValueError as error:
         raise InvalidEndpoint(f"{wanted} ({error})") from error
     if parts.scheme == "unix":
@@ -103,8 +105,11 @@ def dialer(server: str | Endpoint | Dialer) -> tuple[str, Dialer]:
     name = str(server) if isinstance(server, Endpoint) else getattr(server, "__qualname__", None) or repr(server)
 
     async def dial_in_time() -> trio.abc.Stream:
-        with trio.move_on_after(CONNECT_TIMEOUT):
-            return await dial()
+        try:
+            with trio.move_on_after(CONNECT_TIMEOUT):
+                return await dial()
+        except OSError as error:
+            raise ConnectionLost(f"cannot connect to {name}: {_plain(error)}") from error
         raise ConnectionLost(f"cannot connect to {name}: no answer within {CONNECT_TIMEOUT:g} s")
 
     return name, dial_in_time
@@ -121,14 +126,15 @@ async def connect(endpoint: str | Endpoint) -> trio.abc.Stream:
         keep_alive(stream.socket)
         if endpoint.scheme == "tcp":
             return stream
-        secured = trio.SSLStream(stream, client_context(endpoint), server_hostname=endpoint.name or endpoint.host)
         try:
+            secured = trio.SSLStream(stream, client_context(endpoint), server_hostname=endpoint.name or endpoint.host)
             await secured.do_handshake()
         except BaseException:
-            await trio.aclose_forcefully(secured)
+            await trio.aclose_forcefully(stream)
             raise
         return secured
-    except (OSError, trio.BrokenResourceError) as error:
+    # RuntimeError: no thread can be started to look the name up in; ValueError: no name can be written so.
+    except (OSError, trio.BrokenResourceError, RuntimeError, ValueError) as error:
         reason = error.__cause__ or error
         raise ConnectionLost(f"cannot connect to {endpoint}: {_plain(reason)}") from error
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import trio
 
 from abraxas_py import (
     ConnectionLost,
+    Endpoint,
     InvalidEndpoint,
     ListenError,
     Server,
@@ -20,6 +23,8 @@ from abraxas_py import (
     serve,
 )
 
+NoThreads = Callable[[], AbstractContextManager[None]]
+
 
 @pytest.mark.parametrize(
     ("text", "form"),
@@ -28,6 +33,7 @@ from abraxas_py import (
         ("example.org", "example.org:4730"),
         ("tcp://h:1", "h:1"),
         (" h:0 ", "h:0"),
+        ("bücher.example.:1", "bücher.example.:1"),
         ("[::1]:5", "[::1]:5"),
         ("tls://h", "tls://h:4730"),
         ("unix:///run/g.sock", "unix:///run/g.sock"),
@@ -50,6 +56,10 @@ def test_endpoints_are_understood(text: str, form: str) -> None:
         "unix://host/x",
         "tcp://h?ca=x",
         "tls://h?color=red",
+        ".h:1",
+        "bü..cher:4730",
+        f"{'h' * 64}.example",
+        "tls://h?name=.h",
     ],
 )
 def test_nonsense_is_refused_with_what_would_be_right(text: str) -> None:
@@ -81,6 +91,26 @@ async def test_a_server_that_is_not_there_is_named() -> None:
         await connect(f"127.0.0.1:{port}")
     with pytest.raises(ConnectionLost, match="cannot connect to unix:///nowhere/at/all"):
         await connect("unix:///nowhere/at/all")
+
+
+@pytest.mark.parametrize("host", [".h", "bü..cher", "\N{PILE OF POO}"])
+async def test_a_name_that_cannot_be_looked_up_is_a_server_that_is_not_there(host: str) -> None:
+    with pytest.raises(ConnectionLost, match="cannot connect to "):
+        await connect(Endpoint("tcp", host, 4730))
+
+
+async def test_a_name_is_not_looked_up_while_no_thread_can_be_started(no_threads: NoThreads) -> None:
+    with no_threads(), pytest.raises(ConnectionLost, match="cannot connect to localhost:4730: can't start new thread"):
+        await connect("localhost:4730")
+
+
+async def test_an_error_of_the_system_in_a_dialer_is_a_server_that_is_not_there() -> None:
+    async def dial() -> trio.abc.Stream:
+        raise ConnectionRefusedError(111, "refused")
+
+    async with open_admin(dial) as admin:
+        with pytest.raises(ConnectionLost, match=r"cannot connect to .*dial: refused"):
+            await admin.version()
 
 
 async def test_a_unix_socket_is_served_and_taken_away(tmp_path: Path) -> None:
