@@ -218,6 +218,13 @@ def options(flags: Flags) -> Options:
 
 def endpoints(flags: Flags) -> list[str]:
     """Where to listen. Raises UsageError for TLS that is asked for in part."""
+    found = _endpoints(flags)
+    if flags["--ssl-allow"] and not any(parse_endpoint(address).ca for address in found):
+        raise UsageError("--ssl-allow is about the names in certificates: it needs --ssl and --ssl-ca-file")
+    return found
+
+
+def _endpoints(flags: Flags) -> list[str]:
     port = _number(flags, "--port", 0, 65535)
     wanted = flags["--listen"]
     assert isinstance(wanted, list)

@@ -127,15 +127,17 @@ def _hosts(text: str, faults: list[str]) -> tuple[str, ...]:
 
 def _tokens(text: str, faults: list[str]) -> tuple[Token, ...]:
     """`secret`, `name:secret` or `name:secret:read`, several with commas."""
-    tokens = []
+    tokens: list[Token] = []
     for number, entry in enumerate(filter(None, (part.strip() for part in text.split(","))), 1):
         parts = entry.split(":")
         name = parts[0] if len(parts) > 1 else "operator"
         secret = parts[1] if len(parts) > 1 else parts[0]
-        if len(parts) > 3 or (len(parts) == 3 and parts[2] != "read") or not name.isprintable():
+        if len(parts) > 3 or (len(parts) == 3 and parts[2] != "read") or not name or not name.isprintable():
             faults.append(f"GEARBOX_HTTP_TOKEN: entry {number} is not SECRET, NAME:SECRET or NAME:SECRET:read")
         elif len(secret) < SECRET_SHORTEST or not secret.isascii():
             faults.append(f"GEARBOX_HTTP_TOKEN: entry {number} has less than {SECRET_SHORTEST} ASCII characters")
+        elif any(secret == token.secret for token in tokens):
+            faults.append(f"GEARBOX_HTTP_TOKEN: entry {number} has the secret of another one: whose would it be?")
         else:
             tokens.append(Token(secret, name, Role.READER if len(parts) == 3 else Role.OPERATOR))
     return tuple(tokens)

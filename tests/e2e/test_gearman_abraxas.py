@@ -236,6 +236,7 @@ def test_flags_may_stand_in_a_file_and_the_command_line_comes_first(start: Start
 @pytest.mark.parametrize(
     ("flags", "code", "words"),
     [
+        (["--ssl-allow", "*=submit"], 2, "--ssl-ca-file"),
         (["--job-retries", "many"], 2, "--job-retries"),
         (["--job-retries=--5"], 2, "--job-retries"),
         (["--port", "9" * 5000], 2, "--port"),

@@ -220,7 +220,18 @@ def test_other_machines_are_let_in_with_a_token_only(address: str) -> None:
     assert [token.role for token in http.tokens] == [Role.OPERATOR]
 
 
-@pytest.mark.parametrize("tokens", ["short", "ada:short", "ada:correct-horse-battery:write", "a:b:c:d", "ü" * 20])
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        "short",
+        "ada:short",
+        "ada:correct-horse-battery:write",
+        "a:b:c:d",
+        "ü" * 20,
+        ":correct-horse-battery",
+        "ada:correct-horse-battery:read,bob:correct-horse-battery",
+    ],
+)
 def test_a_token_that_could_be_guessed_or_misread_is_refused(tokens: str) -> None:
     with pytest.raises(ConfigError) as caught:
         Settings.from_environment({"GEARBOX_HTTP_TOKEN": tokens, "XDG_STATE_HOME": "/s"})
