@@ -138,7 +138,7 @@ async def _wait_for_workers(server: str) -> None:
     with trio.fail_after(START_TIMEOUT):
         async with open_admin(server) as admin:
             while True:
-                offered = {row.function.decode() for row in await admin.status() if row.workers}
+                offered = {row.function.decode(errors="replace") for row in await admin.status() if row.workers}
                 if offered >= WORKERS.keys():
                     return
                 await trio.sleep(0.05)
