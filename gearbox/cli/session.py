@@ -411,7 +411,7 @@ def _read_jobs(path: str) -> list[Any]:
     if len(text) > FILE_LARGEST:
         raise Complaint(f"{path}: more than {FILE_LARGEST} bytes")
     try:
-        value = rpc.load(text)
+        value = rpc.load(text.decode("utf-8-sig"))  # editors on Windows begin a file with a byte order mark
     except ValueError as problem:
         raise Complaint(f"{path} is not JSON: {problem}") from None
     jobs = value.get("jobs") if isinstance(value, dict) else value

@@ -505,6 +505,12 @@ async def test_many_jobs_from_a_file(open_gearman: Any, g_client: Run, tmp_path:
         for value in (jobs, {"jobs": jobs}):
             file.write_text(json.dumps(value))
             assert (await g_client(gearman.address, "queue-many", "-q", str(file)))[:2] == (0, "4\n5\n")
+        file.write_text(json.dumps(jobs), "utf-8-sig")  # with a byte order mark, as editors on Windows write it
+        assert (await g_client(gearman.address, "queue-many", "-q", str(file)))[:2] == (0, "4\n5\n")
+        file.write_bytes(b'["\xff"]')
+        code, _, errors = await g_client(gearman.address, "queue-many", "-q", str(file))
+        assert code == 1
+        assert errors.startswith(f"g-client: {file} is not JSON: 'utf-8' codec can't decode byte 0xff in position 2")
         file.write_text("[")
         code, _, errors = await g_client(gearman.address, "queue-many", "-q", str(file))
         assert (code, errors) == (1, f"g-client: {file} is not JSON: Expecting value: line 1 column 2 (char 1)\n")
@@ -514,7 +520,7 @@ async def test_many_jobs_from_a_file(open_gearman: Any, g_client: Run, tmp_path:
             assert (code, errors) == (1, f"g-client: {file} is not JSON: {problem}\n")
         code, _, errors = await g_client(gearman.address, "queue-many", "-q", str(tmp_path / "none"))
         assert (code, errors) == (1, f"g-client: {tmp_path / 'none'}: No such file or directory\n")
-    assert [params["jobs"] for params in gearman.params_of("queue_many")] == [jobs, jobs]
+    assert [params["jobs"] for params in gearman.params_of("queue_many")] == [jobs, jobs, jobs]
 
 
 async def test_top_prints_once_where_nobody_watches(open_gearman: Any, g_client: Run) -> None:
