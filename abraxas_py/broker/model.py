@@ -1,10 +1,11 @@
 """The broker's nouns: `Job`, `Function`, `Peer`. They hold state and keep their own counts; `broker.py` changes them.
 
-A job is in exactly one of five states:
+A job is in exactly one of six states:
 
     STORING   known, not to be given out before the journal has it  function.storing
     DELAYED   known, not to be given out before its instant        function.delayed
     QUEUED    in the queue of its function and priority            function.queues[priority].live
+    WITHHELD  not to be given out during a drain: nobody waits     function.queues[priority].withheld
     RUNNING   assigned to one peer                                 function.running, peer.jobs
     ENDED     gone from every index; stale references are skipped
 
@@ -39,6 +40,7 @@ __all__ = [
     "QUEUED",
     "RUNNING",
     "STORING",
+    "WITHHELD",
     "WOKEN",
     "Function",
     "Job",
@@ -51,11 +53,6 @@ __all__ = [
     "Right",
     "WorkerState",
 ]
-
-
-# How far a queue is looked through for jobs that clients wait for, during a drain: behind so many that nobody waits for
-# one is rare, and every grab looks.
-NEAR = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +99,7 @@ class JobState(Enum):
     STORING = auto()
     DELAYED = auto()
     QUEUED = auto()
+    WITHHELD = auto()
     RUNNING = auto()
     ENDED = auto()
 
@@ -119,7 +117,7 @@ class WorkerState(Enum):
 Outlet = Callable[[bytes], None]
 
 # Every job goes through them several times, and looking a member up in its class costs 0.3 µs in Python 3.11.
-STORING, DELAYED, QUEUED, RUNNING, ENDED = JobState
+STORING, DELAYED, QUEUED, WITHHELD, RUNNING, ENDED = JobState
 AWAKE, ASLEEP, WOKEN, OVERDUE = WorkerState
 
 
@@ -175,11 +173,17 @@ class Queue:
     swept out when they outnumber the live ones.
     """
 
-    __slots__ = ("_jobs", "live")
+    __slots__ = ("_jobs", "live", "withheld")
 
     def __init__(self) -> None:
         self._jobs: deque[Job] = deque()
         self.live = 0  # how many of the entries are still queued
+        self.withheld: dict[Job, None] = {}  # beside them: not to be given out before the drain is over
+
+    @property
+    def total(self) -> int:
+        """How many jobs wait here."""
+        return self.live + len(self.withheld)
 
     def append(self, job: Job) -> None:
         """Put a job at the end."""
@@ -202,17 +206,26 @@ class Queue:
         """The entry that has so many before it, if there is one."""
         return self._jobs[position] if position < len(self._jobs) else None
 
-    def awaited(self) -> list[Job]:
-        """Those that a client waits for, as far as one looks."""
-        return [job for job in self.upcoming(NEAR) if job.clients]
+    def withhold(self, job: Job) -> None:
+        """Put a job aside."""
+        job.state = WITHHELD
+        self.withheld[job] = None
 
-    def put_forward(self) -> bool:
-        """Have the first that a client waits for be the next one; False where there is none."""
-        awaited = self.awaited()
-        if awaited:
-            self._jobs.remove(awaited[0])
-            self._jobs.appendleft(awaited[0])
-        return bool(awaited)
+    def take_out(self, job: Job) -> None:
+        """Take out a job that may come back: a stale entry of it would be its second one then. O(n)."""
+        if job.state is WITHHELD:
+            del self.withheld[job]
+        else:
+            self._jobs.remove(job)
+            self.live -= 1
+
+    def take_all(self) -> list[Job]:
+        """Take out all jobs, the withheld ones last."""
+        jobs = [*self.upcoming(len(self._jobs)), *self.withheld]
+        self._jobs.clear()
+        self.withheld.clear()
+        self.live = 0
+        return jobs
 
     def leave(self, job: Job) -> None:
         """Take a job out, wherever it stands."""
@@ -260,14 +273,9 @@ class Function:
         return high.live + normal.live + low.live
 
     @property
-    def awaited(self) -> int:
-        """Of those, how many a client waits for."""
-        return sum(len(queue.awaited()) for queue in self.queues)
-
-    @property
     def total(self) -> int:
         """How many jobs there are, whatever they wait for, and running ones."""
-        return self.queued + self.running + self.delayed + self.storing
+        return sum(queue.total for queue in self.queues) + self.running + self.delayed + self.storing
 
 
 class Peer:

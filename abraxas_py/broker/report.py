@@ -31,7 +31,7 @@ def status(functions: Iterable[Function]) -> Line:
 def priority_status(functions: Iterable[Function]) -> Line:
     """All functions with the jobs that wait, by priority."""
     return table(
-        PriorityStatus(printable(function.name), high.live, normal.live, low.live, function.workers).format()
+        PriorityStatus(printable(function.name), high.total, normal.total, low.total, function.workers).format()
         for function in functions
         for high, normal, low in [function.queues]
     )

@@ -10,6 +10,11 @@ A job's life
     (SUBMIT_JOB_SCHED) keeps its handle: at the end of each run its clients are dismissed and it is DELAYED again, so no
     two runs of it overlap.
 
+Draining
+    From `drain` to `resume` nothing is given out but what a client waits for: that client may be doing a job that runs.
+    All else is WITHHELD, beside its queue, and queued when somebody joins it; queued jobs that their last client leaves
+    are withheld. So what is queued is to be given out, in a drain as ever.
+
 Coalescing
     is per (function, unique) while a job is known: whoever submits the same key joins it, gets the same handle, and
     what happens from then on. A foreground job whose last client leaves is abandoned: dropped at once if it waits; left
@@ -50,6 +55,7 @@ from abraxas_py.broker.model import (
     QUEUED,
     RUNNING,
     STORING,
+    WITHHELD,
     Function,
     Job,
     Options,
@@ -113,15 +119,24 @@ class State(Waking):
     # Draining
 
     def drain(self) -> None:
-        """From now on give out nothing but what a client waits for: that client may be doing a job that runs."""
+        """From now on give out nothing but what a client waits for. O(n) over the queued jobs: 1M take a second."""
         if not self.is_draining:
             self.is_draining = True
             self._last = [job for peer in self.peers.values() for job in peer.jobs]
+            self._enqueue_anew()
 
     def resume(self) -> None:
         """Give out all jobs again."""
-        self.is_draining = False
-        self._last = []
+        if self.is_draining:
+            self.is_draining = False
+            self._last = []
+            self._enqueue_anew()
+
+    def _enqueue_anew(self) -> None:
+        for function in self.functions.values():
+            for queue in function.queues:
+                for job in queue.take_all():
+                    self._enqueue(job)
 
     @property
     def is_drained(self) -> bool:
@@ -154,6 +169,8 @@ class State(Waking):
             job.clients = [client for client in job.clients if client != peer]
             if not job.clients and not job.is_background:
                 self._abandon(job)
+            elif not job.clients and self.is_draining and job.state is QUEUED:
+                self._move(job)
         self.unlearn_all(gone)
         self.rise(gone)
         del self.peers[peer]
@@ -231,6 +248,8 @@ class State(Waking):
         """From now on, a peer hears of a job (once more)."""
         if not job.clients:
             job.clients = [peer.id]
+            if job.state is WITHHELD:
+                self._move(job)
         else:
             job.clients.append(peer.id)
         peer.waiting[job] = None
@@ -260,9 +279,17 @@ class State(Waking):
         self._enqueue(job)
 
     def _enqueue(self, job: Job) -> None:
+        if self.is_draining and job.is_background and not job.clients:
+            job.function.queues[job.priority].withhold(job)
+            return
         self._laden[job.function] = None
         job.function.queues[job.priority].append(job)
         self._gained[job.function] = None
+
+    def _move(self, job: Job) -> None:
+        """During a drain, the first client of a waiting job has come, or its last one has left."""
+        job.function.queues[job.priority].take_out(job)
+        self._enqueue(job)
 
     # Assignment
 
@@ -275,7 +302,7 @@ class State(Waking):
         for level in (0, 1, 2):  # "priority is applied globally across registered functions"
             for function in functions:
                 queue = function.queues[level]
-                if queue.live and (not self.is_draining or queue.put_forward()):
+                if queue.live:
                     job = queue.pop()
                     if self._on_disk:
                         self._look_ahead(job, queue)
@@ -481,6 +508,9 @@ class State(Waking):
             self._release(job)
         elif job.state is QUEUED:
             job.function.queues[job.priority].leave(job)
+        elif job.state is WITHHELD:
+            job.function.queues[job.priority].take_out(job)
+            job.state = ENDED
         elif job.state is DELAYED:
             assert job.timer is not None
             self._timers.cancel(job.timer)

@@ -5,8 +5,6 @@ Waking is decided once, at the end of an input, for the functions that gained wo
 not grab within `wakeup_timeout` counts as not on its way. PRE_SLEEP while a job waits is answered by NOOP at once. So a
 job that can run while a worker sleeps that could run it always has a NOOP on its way (B7), and a herd of sleepers stays
 asleep. What gearmand does too: CAN_DO of a sleeping worker does not wake it for what waits already.
-
-While the server drains, work is what a client waits for, and nothing else.
 """
 
 from __future__ import annotations
@@ -112,7 +110,7 @@ class Waking(Asking):
     def sleep(self, peer: Peer, now: float) -> None:
         """A worker will wait for NOOP; while a job waits, that is at once."""
         self.rise(peer)
-        if any(function.awaited if self.is_draining else function.queued for function in peer.abilities):
+        if any(function.queued for function in peer.abilities):
             self._rouse(peer, now)
         else:
             peer.state = ASLEEP
@@ -123,7 +121,7 @@ class Waking(Asking):
         """NOOP to as many sleepers as there is work that nobody is on the way to; the longest asleep come first."""
         if not function.sleepers:
             return
-        queued = function.awaited if self.is_draining else function.queued
+        queued = function.queued
         if self.options.worker_wakeup == inf:
             count: float = queued - function.woken
         elif queued:

@@ -19,6 +19,8 @@ def counts_are_true(broker: Broker) -> None:
         for level in Priority:
             queued = [job for job in own if job.state is JobState.QUEUED and job.priority == level]
             assert function.queues[level].live == len(queued)
+            withheld = [job for job in own if job.state is JobState.WITHHELD and job.priority == level]
+            assert set(function.queues[level].withheld) == set(withheld)
             in_queue = [job for job in function.queues[level]._jobs if job.state is JobState.QUEUED]
             assert sorted(job.handle for job in in_queue) == sorted(job.handle for job in queued)
         able = [peer for peer in broker.peers.values() if function in peer.abilities]
@@ -43,6 +45,9 @@ def jobs_and_peers_agree(broker: Broker) -> None:
         assert job.state is not JobState.ENDED
         assert (job.worker is not None) == (job.state is JobState.RUNNING)
         assert job.worker is None or job in job.worker.jobs
+        if job.state in (JobState.QUEUED, JobState.WITHHELD):
+            is_idle = broker.is_draining and job.is_background and not job.clients
+            assert is_idle == (job.state is JobState.WITHHELD)
         assert all(job in broker.peers[client].waiting for client in job.clients)
     for peer in broker.peers.values():
         assert all(job.worker is peer for job in peer.jobs)

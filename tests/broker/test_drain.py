@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from broker_stage import Stage, to
+from broker_stage import Send, Stage, to
 
-from abraxas_py.protocol.packets import Type
+from abraxas_py.protocol.packets import Packet, Type
 
 ONE, TWO, THREE, FOUR = (b"H:test:%d" % number for number in (1, 2, 3, 4))
-CLIENT, WORKER, SECOND = 1, 8, 9
+CLIENT, WAITING, WORKER, SECOND = 1, 2, 8, 9
 
 
 def draining(stage: Stage) -> Stage:
@@ -45,6 +45,54 @@ def test_what_a_client_waits_for_is_done_for_it_may_be_doing_a_job_that_runs(sta
     assert stage.say(SECOND, Type.GRAB_JOB) == [to(SECOND, Type.JOB_ASSIGN, FOUR, b"g", b"x")]
     assert stage.say(SECOND, Type.GRAB_JOB) == [to(SECOND, Type.NO_JOB)]
     assert stage.say(SECOND, Type.WORK_COMPLETE, FOUR, b"y") == [to(WORKER, Type.WORK_COMPLETE, FOUR, b"y")]
+
+
+def test_however_many_background_jobs_stand_before_it(stage: Stage) -> None:
+    stage.worker(WORKER, b"f")
+    stage.say(WORKER, Type.SUBMIT_JOB_BG, b"f", b"", b"")
+    stage.say(WORKER, Type.GRAB_JOB)
+    background = Packet(Type.SUBMIT_JOB_BG, b"f\0\0")
+    stage.connect(CLIENT)
+    stage.hear_all(CLIENT, *[background] * 2000)
+    stage.say(WORKER, Type.SUBMIT_JOB, b"f", b"", b"1")
+    stage.broker.drain()
+    stage.hear_all(CLIENT, *[background] * 2000)
+    stage.say(WORKER, Type.SUBMIT_JOB, b"f", b"", b"2")
+    assert stage.ask(CLIENT, b"status") == b"f\t4003\t1\t1\n."
+    assert stage.ask(CLIENT, b"prioritystatus") == b"f\t0\t4002\t0\t1\n."
+    stage.worker(SECOND, b"f")
+    assert [assigned(stage), assigned(stage)] == [(Type.JOB_ASSIGN, b"1"), (Type.JOB_ASSIGN, b"2")]
+    assert stage.say(SECOND, Type.GRAB_JOB) == [to(SECOND, Type.NO_JOB)]
+
+
+def assigned(stage: Stage) -> tuple[Type, bytes]:
+    """SECOND grabs: what it gets, with what data."""
+    (sent,) = stage.say(SECOND, Type.GRAB_JOB)
+    assert isinstance(sent, Send)
+    assert isinstance(sent.message, Packet)
+    return sent.message.type, sent.message.split()[-1]
+
+
+def test_a_background_job_that_a_client_joins_is_done_and_not_where_that_client_leaves(stage: Stage) -> None:
+    draining(stage)
+    stage.say(CLIENT, Type.SUBMIT_JOB_BG, b"g", b"", b"")
+    stage.say(CLIENT, Type.SUBMIT_JOB_BG, b"g", b"unique", b"x")
+    joined = [to(WAITING, Type.JOB_CREATED, FOUR), to(SECOND, Type.NOOP)]
+    assert stage.say(WAITING, Type.SUBMIT_JOB, b"g", b"unique", b"") == joined
+    stage.leave(WAITING)
+    assert stage.say(SECOND, Type.GRAB_JOB) == [to(SECOND, Type.NO_JOB)]
+    assert stage.say(SECOND, Type.PRE_SLEEP) == []
+    assert stage.say(WAITING, Type.SUBMIT_JOB, b"g", b"unique", b"") == joined
+    assert stage.say(SECOND, Type.GRAB_JOB) == [to(SECOND, Type.JOB_ASSIGN, FOUR, b"g", b"x")]
+    assert stage.say(SECOND, Type.GRAB_JOB) == [to(SECOND, Type.NO_JOB)]
+
+
+def test_a_withheld_job_can_be_cancelled(stage: Stage) -> None:
+    draining(stage)
+    assert stage.ask(CLIENT, b"cancel job " + TWO) == b"OK\r"
+    assert stage.ask(CLIENT, b"status") == b"f\t1\t1\t1\ng\t0\t0\t1\n."
+    stage.broker.resume()
+    assert stage.say(WORKER, Type.GRAB_JOB) == [to(WORKER, Type.NO_JOB)]
 
 
 def test_jobs_that_begin_during_a_drain_are_not_waited_for(stage: Stage) -> None:

@@ -248,6 +248,14 @@ class BrokerMachine(RuleBasedStateMachine):
                 self.held.pop(handle, None)
         self.take(effects)
 
+    @rule()
+    def drain_or_resume(self) -> None:
+        if self.broker.is_draining:
+            self.broker.resume()
+        else:
+            self.broker.drain()
+        self.time_passes(0.0)
+
     # What must hold at any time
 
     @invariant()
