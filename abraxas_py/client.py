@@ -374,16 +374,13 @@ class Client(Generic[T]):
             self._tell_client_id(line)
         self._connected.set()
         self._connected = trio.Event()
-        if self.on_connect is not None:
-            self.on_connect(line.name)
+        line.tell(self.on_connect, line.name)
 
     def line_down(self, line: Lifeline) -> None:
-        if self.on_disconnect is not None:
-            self.on_disconnect(line.name)
+        line.tell(self.on_disconnect, line.name)
 
     def line_failed(self, line: Lifeline, error: AbraxasError) -> None:
-        if self.on_error is not None:
-            self.on_error(error, line.name)
+        line.tell(self.on_error, error, line.name)
 
     # Calls on their way
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import trio
 
@@ -95,6 +95,14 @@ class Lifeline:
         self._choking.discard(reader)
         if not self._choking:
             self._free.set()
+
+    def tell(self, callback: Callable[..., None] | None, *news: object) -> None:
+        """Call what a user has given for news of this server; what it raises is logged, and ends nothing."""
+        if callback is not None:
+            try:
+                callback(*news)
+            except Exception:
+                log.exception("a callback raised server=%s", self.name)
 
     # For Lifelines
 

@@ -321,15 +321,13 @@ class Worker:
         lost, engagement.jobs = engagement.jobs, {}
         self._running -= len(lost)
         for job in lost:
-            if job.on_lost is not None:
-                job.on_lost()
+            line.tell(job.on_lost)
         self.go_on()
-        if engagement.is_known and self.on_disconnect is not None:
-            self.on_disconnect(line.name)
+        if engagement.is_known:
+            line.tell(self.on_disconnect, line.name)
 
     def line_failed(self, line: Lifeline, error: AbraxasError) -> None:
-        if self.on_error is not None:
-            self.on_error(error, line.name)
+        line.tell(self.on_error, error, line.name)
 
     def receive(self, line: Lifeline, packet: Packet) -> None:
         self._engagements[line].receive(packet)
@@ -366,8 +364,7 @@ class Worker:
             return
         engagement.is_known = True
         self._started.set()
-        if self.on_connect is not None:
-            self.on_connect(engagement.line.name)
+        engagement.line.tell(self.on_connect, engagement.line.name)
 
     def _refused(self, error: ServerError, line: Lifeline) -> None:
         log.error("a function was refused server=%s error=%s", line.name, error)

@@ -29,6 +29,7 @@ from abraxas_py import (
     Type,
     Unavailable,
     Warning,
+    Worker,
     open_client,
 )
 from abraxas_py.protocol.wire import RESPONSE, encode
@@ -259,6 +260,34 @@ async def test_a_lost_connection_ends_the_jobs_that_were_sent_and_the_client_com
         line.is_up = True
         assert await later.created()
     assert log == ["up", "down", "up", "down"]
+
+
+@pytest.mark.parametrize("callback", ["on_connect", "on_disconnect", "on_error"])
+async def test_callbacks_that_raise_end_neither_client_nor_worker(
+    callback: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    line = Line(Server())
+    worker = Worker(line.dial)
+    worker.add("f", lambda job: b"done")
+
+    def fail(*news: object) -> None:
+        raise KeyError(callback)
+
+    setattr(worker, callback, fail)
+    async with open_client(line.dial) as client, trio.open_nursery() as nursery:
+        setattr(client, callback, fail)
+        await nursery.start(worker.run)
+        await ready(client)
+        line.is_up = False
+        for stream in line.streams:
+            await stream.aclose()
+        await trio.sleep(60)
+        line.is_up = True
+        assert await client.submit("f") == b"done"
+        nursery.cancel_scope.cancel()
+    assert {record.message for record in caplog.records if record.levelname == "ERROR"} == {
+        "a callback raised server=Line.dial"
+    }
 
 
 async def test_a_job_that_cannot_be_sent_in_time_was_not_submitted() -> None:

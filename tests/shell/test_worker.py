@@ -327,6 +327,33 @@ async def test_after_a_lost_connection_jobs_are_marked_and_functions_registered_
         nursery.cancel_scope.cancel()
 
 
+async def test_an_on_lost_that_raises_keeps_no_other_job_from_being_lost() -> None:
+    server = Server()
+    streams: list[trio.abc.Stream] = []
+
+    async def dial() -> trio.abc.Stream:
+        streams.append(server.attach())
+        return streams[-1]
+
+    def fail() -> None:
+        raise KeyError("on_lost")
+
+    held: list[Assigned] = []
+    worker = Worker(dial, max_jobs=2)
+    worker.take("f", held.append)
+    async with open_client(server.dial) as client, trio.open_nursery() as nursery:
+        await nursery.start(worker.run)
+        client.submit("f")
+        client.submit("f")
+        await trio.sleep(1)
+        first, second = held
+        first.on_lost, second.on_lost = fail, lambda: client.submit("g")
+        await streams[-1].aclose()
+        await trio.sleep(1)
+        assert server.broker.functions[b"g"].total == 1
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_job_ends_once() -> None:
     server = Server()
 
