@@ -60,6 +60,7 @@ def _migrate(cursor: Any, address: MysqlAddress, kind: str) -> int:
     if version >= newest:
         return newest
     if not version:
+        _refuse_a_part(cursor, address)
         set_aside(cursor, address.table)
     for number in sorted(migrations):
         if number > version:
@@ -91,16 +92,33 @@ def check(address: MysqlAddress, known: int, oldest: int) -> None:
         )
 
 
+def _refuse_a_part(cursor: Any, address: MysqlAddress) -> None:
+    """Raise `StoreError` if a backup was restored up to somewhere: ids of jobs that are lacking would be given again.
+
+    Otherwise tables without a version have no rows: an original's are copied in the transaction that records it.
+    """
+    for table in ("gearbox_attempts", "gearbox_events"):
+        if _first(cursor, f"SELECT 1 FROM {renamed(table, address.table)} LIMIT 1") is not None:
+            raise StoreError(
+                f"the tables of {address} are half restored: restore the whole backup into an empty database"
+            )
+
+
 def _number(cursor: Any, meta: str, name: str) -> int:
     """0: there is nothing of ours, or it was not finished."""
+    row = _first(cursor, f"SELECT value FROM {meta} WHERE name = %s", name)
+    return 0 if row is None else int(row[0])
+
+
+def _first(cursor: Any, statement: str, *values: str) -> Any:
+    """The first row; None if there is none, or no such table."""
     try:
-        cursor.execute(f"SELECT value FROM {meta} WHERE name = %s", (name,))
+        cursor.execute(statement, values)
     except pymysql.err.ProgrammingError as error:
         if error.args[0] != ER.NO_SUCH_TABLE:
             raise
-        return 0
-    row = cursor.fetchone()
-    return 0 if row is None else int(row[0])
+        return None
+    return cursor.fetchone()
 
 
 def _run(cursor: Any, text: str) -> None:
