@@ -28,8 +28,9 @@ from gearbox.work.crew import Crew
 from gearbox.work.guard import Guard, open_guard
 from gearbox.work.runner import Report, failure
 
-__all__ = ["CommandCrew", "work"]
+__all__ = ["CommandCrew", "hold_signals", "work"]
 
+HELD = frozenset({signal.SIGHUP, signal.SIGUSR1})  # each ends a process that does not heed it
 STOPPING = failure(Code.UNAVAILABLE, "the multiworker is stopping")
 
 
@@ -71,6 +72,11 @@ class CommandCrew(Crew):
         self.offer(method.name, performer, max_jobs=method.concurrency, on_end=log.close)
 
 
+def hold_signals() -> None:
+    """Have HUP and USR1 wait for `work`, while the tool starts. It has no threads yet, which would take them."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
+
+
 async def work(
     servers: Sequence[str], config: Config, console: Console, *, reload: Callable[[], Config] | None = None
 ) -> None:
@@ -78,6 +84,7 @@ async def work(
     instance = str(uuid.uuid4())
     signals = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, *([signal.SIGUSR1] if reload else [])]
     with trio.open_signal_receiver(*signals) as received:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
         async with (
             open_gearbox(servers, client_id=f"{socket.gethostname()}:{instance}") as gearbox,
             open_guard() as guard,

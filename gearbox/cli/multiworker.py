@@ -12,7 +12,7 @@ import trio
 from abraxas_py import stdio
 from gearbox.cli import ExitCode, gearman_servers, read_command_line, run_tool
 from gearbox.cli.console import Console
-from gearbox.cli.crew import work
+from gearbox.cli.crew import hold_signals, work
 from gearbox.cli.debug import configure_logging
 from gearbox.errors import ConfigError
 from gearbox.work import config
@@ -105,5 +105,6 @@ def main(argv: Sequence[str]) -> int:
 
 def run() -> NoReturn:
     """The console script."""
+    hold_signals()
     stdio.never_block()
     run_tool(main)

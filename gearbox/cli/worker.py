@@ -15,7 +15,7 @@ from abraxas_py.protocol.packets import MAX_FUNCTION_BYTES
 from gearbox.cli import ExitCode, choose, gearman_servers, read_command_line, run_tool, usage_error
 from gearbox.cli.arguments import method_name
 from gearbox.cli.console import Console
-from gearbox.cli.crew import work
+from gearbox.cli.crew import hold_signals, work
 from gearbox.cli.debug import configure_logging
 from gearbox.work.config import STOP_TIMEOUT, Config, Method
 from gearbox.work.runner import OUTPUT_LIMIT_BYTES, Input, Output
@@ -183,5 +183,6 @@ def main(argv: Sequence[str]) -> int:
 
 def run() -> NoReturn:
     """The console script."""
+    hold_signals()
     stdio.never_block()
     run_tool(main)

@@ -228,6 +228,32 @@ async def test_a_multiworker_reloads_by_signal_and_by_call_and_survives_a_broken
     assert outcomes[7] == ("complete", "4\n")
 
 
+async def test_signals_that_come_early_are_heeded_once_the_multiworker_works(
+    open_gearman: Any, start: Any, tmp_path: Path
+) -> None:
+    path, out, err = tmp_path / "a.toml", tmp_path / "out", tmp_path / "err"
+    os.mkfifo(path)  # reading it takes until something is written
+
+    async def define(method: str) -> None:
+        text = f"[a.{method}]\ncommand = 'grep -c ^SigBlk:.0000000000000000 /proc/self/status'\n"
+        with trio.fail_after(20):
+            await trio.to_thread.run_sync(path.write_text, text, abandon_on_cancel=True)
+        await until(lambda: f"=== Installing a::{method}\n" in out.read_text())
+
+    async with open_gearman(ACCEPTING) as gearman:
+        process = start(gearman.address, "multiworker", str(path))
+        await until(lambda: "=== Loading configuration\n" in err.read_text())
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGUSR1)
+        await define("first")
+        await define("reloaded")
+        await submit(gearman.address, "a::reloaded", 1)
+        await until(lambda: gearman.params_of("job_data"))
+        process.terminate()
+        assert await wait(process) == 0
+    assert [report["data"] for report in gearman.params_of("job_data")] == ["1\n"]  # no command has them blocked
+
+
 async def test_a_log_that_is_rotated_goes_on_in_a_new_file(open_gearman: Any, start: Any, tmp_path: Path) -> None:
     log = tmp_path / "job.log"
     async with open_gearman(ACCEPTING) as gearman:
