@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from abraxas_py.backoff import MAX_DELAY
 from abraxas_py.dump import PacketDump, TrafficDump
+from abraxas_py.errors import LocalProtocolError
 from abraxas_py.protocol.wire import MAX_RESPONSE_BYTES
 from abraxas_py.transport import Dialer, Endpoint
 
@@ -14,7 +15,10 @@ __all__ = ["Settings", "Target"]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How a connection is to be; what `open_client`, `Worker` and `Target` take by the same names."""
+    """How a connection is to be; what `open_client`, `Worker` and `Target` take by the same names.
+
+    Raises LocalProtocolError for a client id that cannot be sent.
+    """
 
     client_id: str = ""  # what the admin command `workers` shows
     streaming: bool = False  # ask for Abraxas' streaming mode; a server without it is not used
@@ -23,6 +27,12 @@ class Settings:
     debug: bool = False  # tell standard error of connections, errors, and what was not expected
     traffic_dump: bool | TrafficDump = False  # see `dump`
     packet_dump: bool | PacketDump = False
+
+    def __post_init__(self) -> None:
+        try:
+            self.client_id.encode()
+        except UnicodeEncodeError as error:
+            raise LocalProtocolError(f"a client id is text, not {self.client_id!r}") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import partial
+from math import inf
 
 import trio
 
@@ -164,6 +165,8 @@ class Worker:
         methods, then or later. It holds a slot until then.
         """
         name = function_name(function)
+        if not 0 <= timeout < inf:
+            raise LocalProtocolError(f"a function's timeout is seconds, or 0 for none, not {timeout}")
         self._functions[name] = _Function(callback, timeout, stream)
         for engagement in self._engagements.values():
             engagement.leaving.discard(name)

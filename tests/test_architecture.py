@@ -58,7 +58,7 @@ ABRAXAS = {
     ),
     "connection": ("", {"errors", "protocol", "trio"}),
     "dump": ("", {"errors", "protocol", "trio"}),
-    "settings": ("", {"backoff", "dump", "protocol", "transport"}),
+    "settings": ("", {"backoff", "dump", "errors", "protocol", "transport"}),
     "call": ("", {"errors", "protocol", "lifeline", "trio"}),  # `lifeline` for its types alone
     "lifeline": ("", {"call", "connection", "errors", "protocol", "settings", "transport", "trio"}),
     "lifelines": (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice, repeat
+from math import inf, nan
 
 import pytest
 import trio
@@ -323,6 +324,14 @@ async def test_a_client_and_a_worker_that_cannot_be_meant_are_refused() -> None:
             pass
     with pytest.raises(LocalProtocolError, match="max_jobs"):
         Worker(Server().dial, max_jobs=0)
+    with pytest.raises(LocalProtocolError, match="a client id is text"):
+        Worker(Server().dial, client_id="host\udcff")
+    with pytest.raises(LocalProtocolError, match="a client id is text"):
+        async with open_client(Target(Server().dial, client_id="host\udcff")):
+            pass
+    for timeout in (inf, nan, -1):
+        with pytest.raises(LocalProtocolError, match="a function's timeout"):
+            Worker(Server().dial).add("f", lambda job: b"", timeout=timeout)
     async with open_client(Server().dial) as client:
         with pytest.raises(LocalProtocolError, match="spaces"):
             await client.worker.max_queue("a b", 1)
