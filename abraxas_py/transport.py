@@ -79,7 +79,7 @@ def parse_endpoint(text: str, *, default_port: int = DEFAULT_PORT) -> Endpoint:
     try:
         parts = urlsplit(written)
         port = parts.port
-        options = dict(parse_qsl(parts.query, strict_parsing=True)) if parts.query else {}
+        options = dict(parse_qsl(parts.query, strict_parsing=True, errors="surrogateescape")) if parts.query else {}
         for name in (parts.hostname or "", options.get("name", "")):
             name.encode("idna")  # as it will be looked up and checked
     except ValueError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -41,6 +42,10 @@ NoThreads = Callable[[], AbstractContextManager[None]]
 )
 def test_endpoints_are_understood(text: str, form: str) -> None:
     assert str(parse_endpoint(text)) == form
+
+
+def test_a_path_need_not_be_text() -> None:
+    assert parse_endpoint("tls://h?cert=/caf%E9.pem").cert == os.fsdecode(b"/caf\xe9.pem")
 
 
 @pytest.mark.parametrize(
