@@ -351,9 +351,8 @@ def take_over(flags: Flags) -> None:
     print(f"{taken} jobs taken over" + (f", {known} had been before" if known else ""))
 
 
-async def serve(flags: Flags) -> None:
+async def serve(serving: Server, flags: Flags) -> None:
     """Run the server until a signal or `shutdown` stops it. Raises AbraxasError."""
-    serving = server(flags)
     async with open_nursery() as nursery:
         timeout = _number(flags, "--drain-timeout", 0)
         await nursery.start(partial(process.obey_signals, serving, timeout))
@@ -363,9 +362,10 @@ async def serve(flags: Flags) -> None:
                 bound = await inner.start(serving.serve, endpoints(flags))
                 if flags["--user"]:
                     process.switch_user(str(flags["--user"]))
-                log.info("serving endpoints=%s", ",".join(bound))
-                print(f"abraxas serves {', '.join(bound)}", file=sys.stderr, flush=True)
-                process.notify("READY=1")
+                if bound:  # otherwise it was told to stop while its queue was restored
+                    log.info("serving endpoints=%s", ",".join(bound))
+                    print(f"abraxas serves {', '.join(bound)}", file=sys.stderr, flush=True)
+                    process.notify("READY=1")
         nursery.cancel_scope.cancel()
 
 
@@ -389,7 +389,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         level = LEVELS[str(flags["--verbose"]).upper()]
         process.log_to(str(flags["--log-file"]), level, has_syslog=bool(flags["--syslog"]))
         process.spare_collector()
-        trio.run(serve, flags)
+        trio.run(serve, server(flags), flags)
     except DocoptExit as error:
         print(error, file=sys.stderr)
         return 2

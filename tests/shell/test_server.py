@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import socket
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 import trio
 import trio.testing
 
-from abraxas_py import Assigned, Connection, Limits, Line, Options, Packet, Server, Type, Worker, serve
+from abraxas_py import Assigned, Connection, Limits, Line, Options, Packet, Server, Type, Worker, cli, serve
 from abraxas_py.connection import RECEIVE_BYTES
 from abraxas_py.journal.sqlite import SqliteJournal
 from abraxas_py.protocol.wire import REQUEST, encode
@@ -161,16 +162,35 @@ async def test_a_stop_while_the_queue_is_restored_opens_no_door(
     drain: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gc, "freeze", lambda: None)  # hypothesis looks through what the collector knows
+    server = stopped_while_restoring(tmp_path / "queue", drain=drain)
+    with trio.fail_after(5):
+        await server.serve(["127.0.0.1:0"])
+    assert server.endpoints == []
 
+
+def stopped_while_restoring(queue: Path, *, drain: bool) -> Server:
     class Stopping(SqliteJournal):
         def open(self) -> int:
             trio.from_thread.run_sync(partial(server.stop, drain=drain))
             return super().open()
 
-    server = Server(journal=Stopping(tmp_path / "queue"))
-    with trio.fail_after(5):
-        await server.serve(["127.0.0.1:0"])
-    assert server.endpoints == []
+    server = Server(journal=Stopping(queue))
+    return server
+
+
+async def test_a_command_that_is_stopped_while_its_queue_is_restored_does_not_say_that_it_serves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(gc, "freeze", lambda: None)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        with trio.fail_after(5):
+            await cli.serve(stopped_while_restoring(tmp_path / "queue", drain=True), cli.parse(["-p", "0"]))
+        with pytest.raises(BlockingIOError):
+            systemd.recv(100)
+    assert capfd.readouterr().err == ""
 
 
 async def test_shutdown_is_answered_before_the_server_stops(autojump_clock: trio.testing.MockClock) -> None:
