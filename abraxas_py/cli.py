@@ -111,7 +111,8 @@ Process:
   --verbose=LEVEL               FATAL, ALERT, CRITICAL, ERROR, WARNING, NOTICE, INFO or DEBUG [default: ERROR].
   --config-file=FILE            Read flags from a file, a line each: `name = value`. # at the beginning of a line or
                                 after a blank begins a comment. The command line comes first.
-  --drain-timeout=SECONDS       How long SIGTERM waits for the jobs that run; a second one does not [default: 30].
+  --drain-timeout=SECONDS       How long SIGTERM waits for the jobs that run, and for peers that still read what they
+                                were sent; a second one does not [default: 30].
   -t N --threads=N              (no meaning here)
   -r NAME --protocol=NAME       (no meaning here)
   --hashtable-buckets=N         (no meaning here)
