@@ -162,12 +162,17 @@ class _Shift:
         try:
             config = await trio.to_thread.run_sync(self._reload)
         except ConfigError as problem:
-            for message in (*problem.messages, "the configuration stays as it was"):
-                self._console.complain(message)
-            return failure(Code.BAD_REQUEST, str(problem))
+            return self._stay(Code.BAD_REQUEST, problem.messages)
+        except RuntimeError as problem:  # no thread can be started now
+            return self._stay(Code.UNAVAILABLE, [str(problem)])
         for remark in config.remarks:
             self._console.complain(remark)
         return config
+
+    def _stay(self, code: Code, reasons: Sequence[str]) -> Report:
+        for message in (*reasons, "the configuration stays as it was"):
+            self._console.complain(message)
+        return failure(code, "\n".join(reasons))
 
     async def perform_reload(self, work: Assignment) -> Report:
         return await self.reload()

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -101,3 +101,23 @@ async def test_of_two_reloads_the_one_that_read_the_files_last_comes_last(
         await until(lambda: seen.extend(installed(capsys)) or len(seen) == 3)
         tell(signal.SIGTERM)
     assert seen == ["a::first", "a::second", "a::third"]
+
+
+async def test_a_reload_for_which_no_thread_can_be_started_leaves_all_as_it_was(
+    open_gearman: Any, no_threads: Callable[[], AbstractContextManager[None]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = (Config((Method(f"a::{name}", "true"),)) for name in ("first", "second"))
+    said: list[str] = []
+    seen: list[str] = []
+    async with (
+        open_gearman(ACCEPTING) as gearman,
+        a_multiworker(gearman.address, first, lambda: second),
+    ):
+        await until(lambda: seen.extend(installed(capsys)) or seen == ["a::first"])
+        with no_threads():
+            tell(signal.SIGUSR1)
+            await until(lambda: said.extend(capsys.readouterr().err.splitlines()) or len(said) == 3)
+        tell(signal.SIGUSR1)
+        await until(lambda: seen.extend(installed(capsys)) or seen == ["a::first", "a::second"])
+        tell(signal.SIGTERM)
+    assert said[1:] == ["??? can't start new thread", "??? the configuration stays as it was"]
