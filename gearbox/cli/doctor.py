@@ -99,8 +99,10 @@ def _database(settings: Settings) -> Iterator[Finding]:
     finally:
         store.close()
     yield Finding("ok", f"database {settings.database}")
-    if isinstance(settings.database, MysqlAddress) and settings.database.unix_socket is None:
-        yield _encryption(settings.database)
+    if isinstance(settings.database, MysqlAddress):
+        if settings.database.unix_socket is None:
+            yield _encryption(settings.database)
+        yield _audit(settings.database)
     yield _clock(now, newest)
 
 
@@ -159,6 +161,18 @@ def _encryption(address: MysqlAddress) -> Finding:
     if address.host in HERE:
         return Finding("ok", f"connection to the database: {told}, on this machine")
     return Finding("warn", f"connection to the database: {told}, to whoever answers there; set MYSQL_SSL_CA")
+
+
+def _audit(address: MysqlAddress) -> Finding:
+    from gearbox.store.mysql.schema import unguarded
+
+    try:
+        problem = unguarded(address)
+    except StoreError as error:
+        return _fail(str(error), ExitCode.CONFIG)
+    if problem is not None:
+        return Finding("warn", problem)
+    return Finding("ok", "audit: a trigger keeps it from being rewritten")
 
 
 def _gearman_of_its_own(settings: Settings) -> Iterator[Finding]:

@@ -2,6 +2,9 @@
 
 MySQL commits before and after every statement that changes a table, so a migration may be cut off anywhere. Each is
 written so that it can be run again: its number is recorded when all of it is done.
+
+Gearbox itself never rewrites the audit. A trigger guards it against others, where the server lets us make one; that is
+looked for at each start, for what is allowed may change.
 """
 
 from __future__ import annotations
@@ -18,17 +21,28 @@ from pymysql.constants import ER
 from gearbox.errors import StoreError, StoreOutdated
 from gearbox.store.address import MysqlAddress
 from gearbox.store.mysql.adoption import adopt, set_aside
+from gearbox.store.mysql.link import connect, translated
 from gearbox.store.mysql.words import renamed
 
-__all__ = ["check", "migrate"]
+__all__ = ["check", "migrate", "unguarded"]
 
 log = structlog.get_logger("gearbox:core")
 
 OLDEST = 1  # version that a program may know and still work with these tables: since then, migrations have only added
 LOCK_WAIT = 600  # s; another core may be copying a large table
 CHARSETS = {"MariaDB": "utf8mb4_nopad_bin", "MySQL": "utf8mb4_0900_bin"}  # "a" and "a " are two names
-DONE = {ER.TRG_ALREADY_EXISTS, ER.DUP_FIELDNAME}
-NO_TRIGGER = {1419, ER.TABLEACCESS_DENIED_ERROR, ER.SPECIFIC_ACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR}
+TABLE_WAIT = 3  # s; cores that work wait behind the statement that waits for a table
+
+TRIGGER = """
+CREATE TRIGGER gearbox_events_are_final BEFORE UPDATE ON gearbox_events FOR EACH ROW
+SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'the audit is append-only'
+"""
+SELECT_TRIGGER = "SHOW TRIGGERS WHERE `Trigger` = 'gearbox_events_are_final'"
+DENIED = (ER.TABLEACCESS_DENIED_ERROR, ER.SPECIFIC_ACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR)
+WANTED = {
+    **dict.fromkeys(DENIED, "it takes the TRIGGER privilege"),
+    1419: "it takes SUPER, or log_bin_trust_function_creators=1 on the server",  # it keeps a binary log
+}
 
 
 def migrate(connection: Any, address: MysqlAddress, kind: str) -> int:
@@ -44,10 +58,40 @@ def migrate(connection: Any, address: MysqlAddress, kind: str) -> int:
             raise StoreError(f"another core has been changing the tables of {address} for {LOCK_WAIT} s: wait for it")
         try:
             newest = _migrate(cursor, address, kind)
+            problem = _guard(cursor, address.table)
         finally:
             cursor.execute("SELECT RELEASE_LOCK(%s)", (name,))
         connection.commit()
+    if problem is not None:
+        log.warning(problem)
     return newest
+
+
+def unguarded(address: MysqlAddress) -> str | None:
+    """Why others may rewrite the audit, and what to do; None if they may not. Raises `StoreError`."""
+    connection = connect(address)
+    try:
+        with connection.cursor() as cursor:
+            return _guard(cursor, address.table)
+    except pymysql.Error as error:
+        raise translated(error, address) from error
+    finally:
+        connection.close()
+
+
+def _guard(cursor: Any, table: str) -> str | None:
+    """Make the trigger if it is not there; if that cannot be, why."""
+    cursor.execute(renamed(SELECT_TRIGGER, table))
+    if cursor.fetchone() is not None:
+        return None
+    try:
+        cursor.execute(f"SET lock_wait_timeout = {TABLE_WAIT}")
+        cursor.execute(renamed(TRIGGER, table))
+    except pymysql.MySQLError as error:
+        code, text = error.args[0], error.args[-1]
+        if code != ER.TRG_ALREADY_EXISTS:  # another core was faster
+            return f"no trigger is seen to guard the audit: {WANTED.get(code, text)}"
+    return None
 
 
 def _migrate(cursor: Any, address: MysqlAddress, kind: str) -> int:
@@ -128,12 +172,5 @@ def _run(cursor: Any, text: str) -> None:
         try:
             cursor.execute(statement.removesuffix(";"))
         except pymysql.MySQLError as error:
-            if error.args[0] in DONE:  # by a migration that was cut off
-                continue
-            if statement.startswith("CREATE TRIGGER") and error.args[0] in NO_TRIGGER:
-                # Gearbox itself never rewrites the audit; the trigger guards it against others.
-                log.warning(
-                    "the audit is not guarded by a trigger: it takes the TRIGGER privilege", error=error.args[1]
-                )
-                continue
-            raise
+            if error.args[0] != ER.DUP_FIELDNAME:  # by a migration that was cut off
+                raise

@@ -114,9 +114,6 @@ CREATE TABLE IF NOT EXISTS gearbox_events (
     FOREIGN KEY (job_id) REFERENCES gearbox_jobs (id) ON DELETE CASCADE
 ) ENGINE = InnoDB {charset};
 
-CREATE TRIGGER gearbox_events_are_final BEFORE UPDATE ON gearbox_events FOR EACH ROW
-    SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'the audit is append-only';
-
 CREATE TABLE IF NOT EXISTS gearbox_methods (
     method_name VARCHAR(255) PRIMARY KEY,
     earliest BIGINT NOT NULL,
