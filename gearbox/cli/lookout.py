@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from math import inf
@@ -17,8 +18,9 @@ import trio
 
 from abraxas_py import AbraxasError, open_admin
 from abraxas_py.nursery import open_nursery
+from gearbox.cli.wanted import Complaint
 
-__all__ = ["NobodyThere", "count_workers", "looking_out", "nobody_offers", "unreachable"]
+__all__ = ["NobodyThere", "looking_out", "nobody_offers", "unreachable"]
 
 log = logging.getLogger("gearbox.client")
 
@@ -53,9 +55,9 @@ def nobody_offers(method: str, offered: Sequence[str]) -> str:
     return f"=== Nobody offers {method}; {advice}"
 
 
-async def count_workers(servers: Sequence[str], function: str) -> int | None:
-    """How many workers all servers together have for a function; None if not one of them tells."""
-    total: int | None = None
+async def _count_workers(servers: Sequence[str]) -> Counter[str] | None:
+    """How many workers all servers together have, by function; None if not one of them tells."""
+    counts: Counter[str] | None = None
     for server in servers:
         try:
             with trio.fail_after(ANSWER_TIMEOUT):
@@ -63,8 +65,10 @@ async def count_workers(servers: Sequence[str], function: str) -> int | None:
                     rows = await admin.status()
         except (AbraxasError, trio.TooSlowError):
             continue
-        total = (total or 0) + sum(row.workers for row in rows if row.function == function.encode())
-    return total
+        counts = counts or Counter()
+        for row in rows:
+            counts[row.function.decode(errors="replace")] += row.workers
+    return counts
 
 
 @asynccontextmanager
@@ -76,13 +80,16 @@ async def looking_out(
     *,
     patience: float = inf,
     slow: str = "",
+    kin: str = "",
+    unknown: str = "",
 ) -> AsyncIterator[None]:
     """Look out during the block. Raises NobodyThere, with `hint`, after `patience` seconds without a worker.
 
     The time starts again whenever there is a worker. `tell` gets the hint once, earlier; and `slow`, if there are
-    workers and the block lasts all the same.
+    workers and the block lasts all the same. `kin` is a function of the same workers: where they are seen with that one
+    alone, there is nothing to wait for. Raises Complaint, with `unknown`, then.
     """
-    missing = ""
+    problem: Exception | None = None
     silence = f"=== Gearman at {', '.join(servers)} does not answer"
     told: set[str] = set()
 
@@ -92,11 +99,12 @@ async def looking_out(
             tell(text)
 
     async def look() -> None:
-        nonlocal missing
+        nonlocal problem
         began = since = trio.current_time()
         while True:
             await trio.sleep(INTERVAL)
-            count = await count_workers(servers, function)
+            counts = await _count_workers(servers)
+            count = None if counts is None else counts[function]
             log.debug("still waiting function=%s workers=%s", function, count)
             now = trio.current_time()
             if count:
@@ -104,19 +112,22 @@ async def looking_out(
                 if now - began >= SLOW_AFTER:
                     tell_once(slow)
                 continue
+            if counts and counts[kin]:
+                problem = Complaint(unknown)
+                break
             text = silence if count is None else hint
             if now - since >= (SILENCE_HINT_AFTER if count is None else HINT_AFTER):
                 tell_once(text)
             if now - since >= (max(patience, SILENCE_PATIENCE) if count is None else patience):
-                missing = text
+                problem = NobodyThere(text)
                 if count is None:
                     tell_once("=== Giving up; whether the call was carried out is unknown")
-                nursery.cancel_scope.cancel()
-                return
+                break
+        nursery.cancel_scope.cancel()
 
     async with open_nursery() as nursery:
         nursery.start_soon(look)
         yield
         nursery.cancel_scope.cancel()
-    if missing:
-        raise NobodyThere(missing)
+    if problem is not None:
+        raise problem

@@ -15,7 +15,7 @@ from abraxas_py import ConnectionLost, Priority, ServerError, Unavailable, open_
 from gearbox import rpc
 from gearbox.cli import drawing, tables
 from gearbox.cli.dates import iso
-from gearbox.cli.lookout import count_workers, looking_out, nobody_offers
+from gearbox.cli.lookout import looking_out, nobody_offers
 from gearbox.cli.output import Mode
 from gearbox.cli.terminal import Terminal, is_terminal
 from gearbox.cli.wanted import Complaint, Wanted
@@ -221,8 +221,6 @@ class Session:
         terminal.say(f"==> Running {wanted.method} with {wanted.priority} priority")
         terminal.show_arguments()
         if wanted.method.startswith(NAMESPACE):
-            if await self._is_unknown(wanted.method):
-                raise Complaint(f"g-core is there, but it has no method {wanted.method}")
             looking = self._core(wanted.method.removeprefix(NAMESPACE))
         else:
             hint = f"=== No worker offers {wanted.method} now; waiting for one"
@@ -233,12 +231,6 @@ class Session:
             )
         terminal.took()
         terminal.show(result)
-
-    async def _is_unknown(self, method: str) -> bool:
-        """Whether a core is there, but does not offer this method of its own."""
-        if await count_workers(self._servers, method) != 0:  # there are some, or no server tells
-            return False
-        return bool(await count_workers(self._servers, f"{NAMESPACE}status"))
 
     # --- looking ---
 
@@ -395,6 +387,8 @@ class Session:
             self._terminal.tell,
             patience=patience,
             slow="" if method == "watch" else slow,
+            kin=f"{NAMESPACE}status",
+            unknown=f"g-core is there, but it has no method {NAMESPACE}{method}",
         )
 
 

@@ -164,13 +164,45 @@ async def test_raw_calls_the_core_and_any_worker(open_gearman: Any, g_client: Ru
         nursery.cancel_scope.cancel()
 
 
-async def test_a_method_that_the_core_does_not_have(open_gearman: Any, g_client: Run) -> None:
+@pytest.mark.parametrize(
+    ("argv", "method"), [(("raw", "-q", "gearbox/core::nope"), "nope"), (("pause", "-q", "a::b"), "pause")]
+)
+async def test_a_method_that_the_core_does_not_have(
+    argv: tuple[str, ...], method: str, open_gearman: Any, g_client: Run
+) -> None:
+    """Or not yet: a core may be older than g-client."""
     async with open_gearman({"status": lambda params: params}) as gearman:
-        assert await g_client(gearman.address, "raw", "-q", "gearbox/core::nope") == (
-            1,
-            "",
-            "g-client: g-core is there, but it has no method gearbox\\core::nope\n",
-        )
+        said = f"g-client: g-core is there, but it has no method gearbox\\core::{method}\n"
+        assert await g_client(gearman.address, *argv) == (1, "", said)
+
+
+async def test_a_raw_call_of_the_core_does_not_wait_for_what_is_said_of_workers(
+    open_gearman: Any, g_client: Run
+) -> None:
+    """The server carries packets, but gives the administrator no answer."""
+
+    async def pass_on(source: trio.SocketStream, target: trio.SocketStream) -> None:
+        async for data in source:
+            await target.send_all(data)
+        await target.send_eof()
+
+    async def carry(stream: trio.SocketStream) -> None:
+        first = await stream.receive_some()
+        if not first.startswith(b"\0"):
+            await trio.sleep_forever()
+        async with await trio.open_tcp_stream("127.0.0.1", port) as server, trio.open_nursery() as directions:
+            await server.send_all(first)
+            directions.start_soon(pass_on, stream, server)
+            directions.start_soon(pass_on, server, stream)
+
+    async with open_gearman({"status": lambda params: params}) as gearman, trio.open_nursery() as nursery:
+        port = int(gearman.address.rpartition(":")[2])
+        (listener,) = await nursery.start(partial(trio.serve_tcp, carry, 0, host="127.0.0.1"))
+        address = f"127.0.0.1:{listener.socket.getsockname()[1]}"
+        began = time.monotonic()
+        assert await g_client(address, "raw", "-qJ", "gearbox/core::status", "[1]") == (0, "[ 1 ]\n", "")
+        assert time.monotonic() - began < lookout.ANSWER_TIMEOUT
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_worker_that_fails_the_gearman_job_is_an_error(open_gearman: Any, g_client: Run) -> None:
