@@ -11,7 +11,7 @@ import trio
 from abraxas_py.assigned import Assigned, as_bytes
 from abraxas_py.errors import JobFailed, JobRaised
 
-__all__ = ["Handler", "Outcome", "handle"]
+__all__ = ["Handler", "Outcome", "beyond_the_job", "handle"]
 
 log = logging.getLogger("abraxas.worker")
 
@@ -42,8 +42,9 @@ async def handle(handler: Handler, job: Assigned) -> None:
         if not job.is_ended:
             job.exception(raised.data)
     except BaseException as error:  # sys.exit() and asyncio's CancelledError are this job's matter, too
-        if _is_the_programs(error):
-            raise
+        beyond = beyond_the_job(error)
+        if beyond is not None:
+            raise beyond from None
         if job.is_lost:
             return  # nobody is there to be told
         text = text_of(error)
@@ -74,11 +75,15 @@ async def _write(outcome: Outcome, job: Assigned) -> bytes:
     return b""
 
 
-def _is_the_programs(error: BaseException) -> bool:
-    """Whether an exception, or any of a group, ends more than the job: what is around it is cancelled, or all of it."""
+def beyond_the_job(error: BaseException) -> BaseException | None:
+    """What of an exception ends more than its job, for what is around it is cancelled, or all of it.
+
+    >>> beyond_the_job(BaseExceptionGroup("", [ValueError(), KeyboardInterrupt()]))
+    BaseExceptionGroup('', [KeyboardInterrupt()])
+    """
     if isinstance(error, BaseExceptionGroup):
-        return any(map(_is_the_programs, error.exceptions))
-    return isinstance(error, trio.Cancelled | KeyboardInterrupt)
+        return error.subgroup((trio.Cancelled, KeyboardInterrupt))
+    return error if isinstance(error, trio.Cancelled | KeyboardInterrupt) else None
 
 
 def text_of(error: BaseException) -> bytes:

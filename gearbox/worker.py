@@ -39,6 +39,7 @@ from typing import Any, SupportsFloat, TypeVar
 import attrs
 import trio
 
+from abraxas_py.handler import beyond_the_job
 from abraxas_py.nursery import open_nursery
 from gearbox import rpc
 from gearbox.client import open_gearbox
@@ -150,9 +151,9 @@ class _Method:
             else:  # a thread that is abandoned keeps its place among `threads` until it ends
                 value = await trio.to_thread.run_sync(call, limiter=self.threads, abandon_on_cancel=True)
         except BaseException as problem:  # no job may end the worker, and a retry the next one
-            ours = not_the_jobs(problem)
-            if ours is not None:
-                raise ours from None
+            beyond = beyond_the_job(problem)
+            if beyond is not None:
+                raise beyond from None
             return failed(problem)
         return completed(value)
 
@@ -184,17 +185,6 @@ def bind(function: Callable[..., Any], signature: inspect.Signature | None, para
     except TypeError as problem:
         return failure(Code.BAD_REQUEST, f"the arguments do not fit: {problem}")
     return partial(function, *args, **kwargs)
-
-
-def not_the_jobs(problem: BaseException) -> BaseException | None:
-    """What of an exception is no affair of the job's, but of the whole program: that it is stopped.
-
-    >>> not_the_jobs(BaseExceptionGroup("", [ValueError(), KeyboardInterrupt()]))
-    BaseExceptionGroup('', [KeyboardInterrupt()])
-    """
-    if isinstance(problem, BaseExceptionGroup):
-        return problem.subgroup((trio.Cancelled, KeyboardInterrupt))
-    return problem if isinstance(problem, trio.Cancelled | KeyboardInterrupt) else None
 
 
 def completed(value: Any) -> Report:
