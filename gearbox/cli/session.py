@@ -11,7 +11,7 @@ from typing import Any
 
 import trio
 
-from abraxas_py import ConnectionLost, Priority, ServerError, Unavailable, open_admin
+from abraxas_py import Admin, ConnectionLost, Priority, ServerError, Unavailable, open_admin
 from gearbox import rpc
 from gearbox.cli import drawing, tables
 from gearbox.cli.dates import iso
@@ -318,23 +318,26 @@ class Session:
         self._terminal.say(f"=== Of {wanted.method}, {limit} may run at once")
 
     async def _dead(self) -> None:
-        what, names = self._wanted.what, self._wanted.handles
         async with open_admin(*self._servers) as admin:
             try:
-                rows = [[cell.decode(errors="replace") for cell in row.cells()] for row in await admin.dead()]
-            except ConnectionLost as error:  # of a mere question
+                if self._wanted.what == "list":
+                    rows = [[cell.decode(errors="replace") for cell in row.cells()] for row in await admin.dead()]
+                    self._terminal.show(rows, lambda rows: "".join("\t".join(row) + "\n" for row in rows))
+                for name in self._wanted.handles:
+                    await self._end_dead(admin, name)
+            except ConnectionLost as error:  # told as any server that is not there: asked again, nothing is done twice
                 raise Unavailable(str(error)) from error
-            if what == "list":
-                self._terminal.show(rows, lambda rows: "".join("\t".join(row) + "\n" for row in rows))
-            for name in names:
-                try:
-                    await (admin.retry_dead if what == "retry" else admin.drop_dead)(name)
-                except ServerError as error:
-                    if error.code != "UNKNOWN_JOB":
-                        raise
-                    unknown = f"no failed job or function is called {name}; g-client dead list shows them"
-                    raise Complaint(unknown) from error
-                self._terminal.say(f"=== {name}: {'runs anew' if what == 'retry' else 'dropped'}")
+
+    async def _end_dead(self, admin: Admin, name: str) -> None:
+        is_retry = self._wanted.what == "retry"
+        try:
+            await (admin.retry_dead if is_retry else admin.drop_dead)(name)
+        except ServerError as error:
+            if error.code != "UNKNOWN_JOB":
+                raise
+            unknown = f"no failed job or function is called {name}; g-client dead list shows them"
+            raise Complaint(unknown) from error
+        self._terminal.say(f"=== {name}: {'runs anew' if is_retry else 'dropped'}")
 
     # --- recurring jobs ---
 

@@ -615,7 +615,27 @@ async def test_dead_jobs_are_listed_run_anew_and_dropped(g_client: Run) -> None:
         code, _, errors = await g_client(address, "dead", "drop", "f")
         said = "g-client: no failed job or function is called f; g-client dead list shows them\n"
         assert (code, errors) == (1, said)
-    code, _, errors = await g_client(address, "dead", "list")
-    assert (code, errors.partition(" within")[0]) == (69, f"g-client: cannot reach Gearman at {address}")
+    for argv in (("list",), ("retry", "f"), ("drop", "f")):
+        code, _, errors = await g_client(address, "dead", *argv)
+        assert (code, errors.partition(" within")[0]) == (69, f"g-client: cannot reach Gearman at {address}")
     assert (await g_client(address, "dead", "retry"))[0] == 1
     assert (await g_client(address, "dead", "bury", "f"))[0] == 1
+
+
+async def test_dead_jobs_that_are_named_are_not_listed_first(g_client: Run) -> None:
+    """There may be very many."""
+    asked = []
+
+    async def agree(stream: trio.SocketStream) -> None:
+        async for line in stream:
+            if line.startswith(b"\0"):  # the other connection, on which nothing is asked
+                continue
+            asked.append(bytes(line))
+            await stream.send_all(b".\r\n" if b"list" in line else b"OK\r\n")
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(partial(trio.serve_tcp, agree, 0, host="127.0.0.1"))
+        address = f"127.0.0.1:{listener.socket.getsockname()[1]}"
+        assert await g_client(address, "dead", "retry", "-q", "f", "g") == (0, "", "")
+        nursery.cancel_scope.cancel()
+    assert asked == [b"dead retry f\r\n", b"dead retry g\r\n"]
