@@ -44,6 +44,8 @@ async def handle(handler: Handler, job: Assigned) -> None:
     except BaseException as error:  # sys.exit() and asyncio's CancelledError are this job's matter, too
         beyond = beyond_the_job(error)
         if beyond is not None:
+            if beyond is not error:
+                log.info("a job raised while it was stopped", exc_info=True)
             raise beyond from None
         if job.is_lost:
             return  # nobody is there to be told

@@ -126,6 +126,33 @@ async def test_an_interruption_within_a_handler_ends_the_worker() -> None:
             await worker.run()
 
 
+async def test_what_a_handler_raises_while_it_is_stopped_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    server, began = Server(), trio.Event()
+
+    async def clean_up() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise ValueError("nothing to clean up")
+
+    async def work(job: Assigned) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(clean_up)
+            nursery.start_soon(trio.sleep_forever)
+            began.set()
+
+    worker = Worker(server.dial)
+    worker.add("f", work)
+    async with open_client(server.dial) as client, trio.open_nursery() as nursery:
+        nursery.start_soon(worker.run)
+        client.submit("f")
+        await began.wait()
+        await trio.sleep(0.1)
+        nursery.cancel_scope.cancel()
+    assert "nothing to clean up" in caplog.text
+
+
 async def test_a_callback_whose_error_has_no_text_ends_its_job_alone() -> None:
     server = Server()
 
