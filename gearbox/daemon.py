@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
@@ -168,17 +169,19 @@ async def _live(
     link = link_of(core, store, servers, census)
     async with open_nursery() as nursery:
         nursery.start_soon(_end_with, core.fenced, nursery.cancel_scope)
-        await nursery.start(core.run, link)
+        async with _unless(stop):
+            await nursery.start(core.run, link)
+        if stop.is_set():
+            nursery.cancel_scope.cancel()
+            return
         if store.is_shared:
             nursery.start_soon(cores.keep, core)
         nursery.start_soon(core.vitals.watch_loop)
         begun()
         try:
-            async with open_nursery() as waiting:
+            async with _unless(stop) as waiting:
                 waiting.start_soon(_tell_of_gearman, running.servers)
-                waiting.start_soon(_end_with, stop, waiting.cancel_scope)
                 await nursery.start(link.run)
-                waiting.cancel_scope.cancel()
             if not stop.is_set():
                 started()
             await stop.wait()
@@ -189,6 +192,15 @@ async def _live(
                 if farewell.cancelled_caught:
                     log.error("ending before the database took what came in last: workers will bring it again")
         nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _unless(stop: trio.Event) -> AsyncIterator[trio.Nursery]:
+    """A block that is left when `stop` is set, or it has ended, and a nursery for that time."""
+    async with open_nursery() as waiting:
+        waiting.start_soon(_end_with, stop, waiting.cancel_scope)
+        yield waiting
+        waiting.cancel_scope.cancel()
 
 
 async def _end_with(event: trio.Event, scope: trio.CancelScope) -> None:
