@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
@@ -98,18 +99,21 @@ def _migrate(cursor: Any, address: MysqlAddress, kind: str) -> int:
     meta = renamed("gearbox_meta", address.table)
     version = _number(cursor, meta, "schema")
     files = sorted(resources.files("gearbox.store").joinpath("schema", "mysql").iterdir(), key=lambda file: file.name)
-    migrations = {int(re.match(r"\d+", file.name).group()): file for file in files}  # type: ignore[union-attr]
+    migrations = {
+        int(re.match(r"\d+", file.name).group()): renamed(file.read_text(), address.table)  # type: ignore[union-attr]
+        for file in files
+    }
     newest = max(migrations)
     check(address, newest, _number(cursor, meta, "oldest"))
+    if _is_a_part(cursor, address.table, [text for number, text in migrations.items() if number <= version]):
+        raise StoreError(f"the tables of {address} are half restored: restore the whole backup into an empty database")
     if version >= newest:
         return newest
     if not version:
-        _refuse_a_part(cursor, address)
         set_aside(cursor, address.table)
     for number in sorted(migrations):
         if number > version:
-            text = renamed(migrations[number].read_text(), address.table)
-            _run(cursor, text.replace("{charset}", f"CHARSET = utf8mb4 COLLATE = {CHARSETS[kind]}"))
+            _run(cursor, migrations[number].replace("{charset}", f"CHARSET = utf8mb4 COLLATE = {CHARSETS[kind]}"))
     if not version:
         cursor.execute(f"INSERT IGNORE INTO {meta} (name, value) VALUES ('database', %s)", (secrets.token_hex(4),))
         jobs = adopt(cursor, address.table)
@@ -136,16 +140,17 @@ def check(address: MysqlAddress, known: int, oldest: int) -> None:
         )
 
 
-def _refuse_a_part(cursor: Any, address: MysqlAddress) -> None:
-    """Raise `StoreError` if a backup was restored up to somewhere: ids of jobs that are lacking would be given again.
+def _is_a_part(cursor: Any, table: str, done: Sequence[str]) -> bool:
+    """Whether a backup was restored up to somewhere: ids of jobs that are lacking would be given again.
 
-    Otherwise tables without a version have no rows: an original's are copied in the transaction that records it.
+    After the migrations that are done, all their tables are there. Before the first one none has rows: an original's
+    are copied in the transaction that records the version.
     """
-    for table in ("gearbox_attempts", "gearbox_events"):
-        if _first(cursor, f"SELECT 1 FROM {renamed(table, address.table)} LIMIT 1") is not None:
-            raise StoreError(
-                f"the tables of {address} are half restored: restore the whole backup into an empty database"
-            )
+    if done:
+        made = re.findall(r"CREATE TABLE IF NOT EXISTS (\w+)", "".join(done))
+        return any(_first(cursor, f"SELECT COUNT(*) FROM {one} WHERE FALSE") is None for one in made)
+    with_rows = (renamed(name, table) for name in ("gearbox_attempts", "gearbox_events"))
+    return any(_first(cursor, f"SELECT 1 FROM {one} LIMIT 1") is not None for one in with_rows)
 
 
 def _number(cursor: Any, meta: str, name: str) -> int:
