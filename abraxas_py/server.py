@@ -121,7 +121,8 @@ class Server:
         JournalBroken also later, when the journal's disk fails.
         """
         self._is_stopped = False
-        self.broker.resume()
+        self._obey(self.broker.resume(self.now))
+        self._flush()
         if self._writer is None:
             await self._serve(endpoints, task_status)
         else:

@@ -125,12 +125,13 @@ class State(Waking):
             self._last = [job for peer in self.peers.values() for job in peer.jobs]
             self._enqueue_anew()
 
-    def resume(self) -> None:
+    def resume(self, now: float) -> list[Effect]:
         """Give out all jobs again."""
         if self.is_draining:
             self.is_draining = False
             self._last = []
             self._enqueue_anew()
+        return self._settle(now)
 
     def _enqueue_anew(self) -> None:
         for function in self.functions.values():

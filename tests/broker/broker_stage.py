@@ -89,6 +89,9 @@ class Stage:
         self.now += seconds
         return self.checked(self.broker.tick(self.now))
 
+    def resume(self) -> list[Effect]:
+        return self.checked(self.broker.resume(self.now))
+
     def checked(self, effects: list[Effect]) -> list[Effect]:
         """What an input led to, once the broker's books are found to be right."""
         counts_are_true(self.broker)

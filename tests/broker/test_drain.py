@@ -91,7 +91,7 @@ def test_a_withheld_job_can_be_cancelled(stage: Stage) -> None:
     draining(stage)
     assert stage.ask(CLIENT, b"cancel job " + TWO) == b"OK\r"
     assert stage.ask(CLIENT, b"status") == b"f\t1\t1\t1\ng\t0\t0\t1\n."
-    stage.broker.resume()
+    stage.resume()
     assert stage.say(WORKER, Type.GRAB_JOB) == [to(WORKER, Type.NO_JOB)]
 
 
@@ -106,6 +106,13 @@ def test_jobs_that_begin_during_a_drain_are_not_waited_for(stage: Stage) -> None
 
 def test_a_server_that_is_served_again_gives_out_all_jobs(stage: Stage) -> None:
     draining(stage)
-    stage.broker.resume()
+    stage.resume()
     assert not stage.broker.is_drained
     assert stage.say(WORKER, Type.GRAB_JOB) == [to(WORKER, Type.JOB_ASSIGN, TWO, b"f", b"")]
+
+
+def test_and_wakes_those_who_can_do_them(stage: Stage) -> None:
+    draining(stage)
+    stage.say(CLIENT, Type.SUBMIT_JOB_BG, b"g", b"", b"")
+    assert stage.resume() == [to(SECOND, Type.NOOP)]
+    assert stage.say(SECOND, Type.GRAB_JOB) == [to(SECOND, Type.JOB_ASSIGN, THREE, b"g", b"")]

@@ -251,10 +251,10 @@ class BrokerMachine(RuleBasedStateMachine):
     @rule()
     def drain_or_resume(self) -> None:
         if self.broker.is_draining:
-            self.broker.resume()
+            self.take(self.stage.resume())
         else:
             self.broker.drain()
-        self.time_passes(0.0)
+            self.stage.checked([])
 
     # What must hold at any time
 

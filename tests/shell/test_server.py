@@ -157,6 +157,22 @@ async def test_a_drain_ends_however_many_jobs_wait(autojump_clock: trio.testing.
         nursery.cancel_scope.cancel()
 
 
+async def test_a_server_that_is_served_again_wakes_workers_for_what_a_drain_withheld(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    server = Server()
+    server.stop(drain=True)
+    worker = Connection(server.attach())
+    created = await ask(worker, Packet(Type.CAN_DO, b"f"), Packet.of(Type.SUBMIT_JOB_BG, b"f", b"", b""))
+    await worker.send(Packet(Type.PRE_SLEEP))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.serve)
+        with trio.fail_after(0.01):
+            assert await worker.receive() == [Packet(Type.NOOP)]
+        nursery.cancel_scope.cancel()
+    assert [packet.type for packet in created if isinstance(packet, Packet)] == [Type.JOB_CREATED]
+
+
 @pytest.mark.parametrize("drain", [True, False])
 async def test_a_stop_while_the_queue_is_restored_opens_no_door(
     drain: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
