@@ -211,13 +211,16 @@ class Queue:
         job.state = WITHHELD
         self.withheld[job] = None
 
+    def withhold_queued(self, jobs: list[Job]) -> None:
+        """Put aside jobs that are queued here. O(n): a stale entry of one that comes back would be its second."""
+        for job in jobs:
+            self.withhold(job)
+        self.live -= len(jobs)
+        self._sweep()
+
     def take_out(self, job: Job) -> None:
-        """Take out a job that may come back: a stale entry of it would be its second one then. O(n)."""
-        if job.state is WITHHELD:
-            del self.withheld[job]
-        else:
-            self._jobs.remove(job)
-            self.live -= 1
+        """Take out a job that was put aside."""
+        del self.withheld[job]
 
     def take_all(self) -> list[Job]:
         """Take out all jobs, the withheld ones last."""
@@ -233,7 +236,10 @@ class Queue:
         job.state = ENDED
         self.live -= 1
         if len(self._jobs) > 2 * self.live + 64:  # fewer than 64 are not worth the sweep
-            self._jobs = deque(entry for entry in self._jobs if entry.state is QUEUED)
+            self._sweep()
+
+    def _sweep(self) -> None:
+        self._jobs = deque(entry for entry in self._jobs if entry.state is QUEUED)
 
 
 class Function:

@@ -62,6 +62,7 @@ from abraxas_py.broker.model import (
     Origin,
     Outlet,
     Peer,
+    Queue,
 )
 from abraxas_py.broker.policy import Policy
 from abraxas_py.broker.schedule import Schedule, next_due
@@ -165,13 +166,16 @@ class State(Waking):
         """Let go of a connection that has ended, whoever ended it."""
         gone = self.peers[peer]
         self._backlog.forget(gone)
+        left: dict[Queue, list[Job]] = {}
         for job in list(gone.waiting):
             # O(n) over the clients of one job: if 10,000 leave one after the other, that is a second in all.
             job.clients = [client for client in job.clients if client != peer]
             if not job.clients and not job.is_background:
                 self._abandon(job)
             elif not job.clients and self.is_draining and job.state is QUEUED:
-                self._move(job)
+                left.setdefault(job.function.queues[job.priority], []).append(job)
+        for queue, jobs in left.items():
+            queue.withhold_queued(jobs)
         self.unlearn_all(gone)
         self.rise(gone)
         del self.peers[peer]
@@ -250,7 +254,8 @@ class State(Waking):
         if not job.clients:
             job.clients = [peer.id]
             if job.state is WITHHELD:
-                self._move(job)
+                job.function.queues[job.priority].take_out(job)
+                self._enqueue(job)
         else:
             job.clients.append(peer.id)
         peer.waiting[job] = None
@@ -286,11 +291,6 @@ class State(Waking):
         self._laden[job.function] = None
         job.function.queues[job.priority].append(job)
         self._gained[job.function] = None
-
-    def _move(self, job: Job) -> None:
-        """During a drain, the first client of a waiting job has come, or its last one has left."""
-        job.function.queues[job.priority].take_out(job)
-        self._enqueue(job)
 
     # Assignment
 

@@ -87,6 +87,22 @@ def test_a_background_job_that_a_client_joins_is_done_and_not_where_that_client_
     assert stage.say(SECOND, Type.GRAB_JOB) == [to(SECOND, Type.NO_JOB)]
 
 
+def test_all_that_a_client_leaves_is_withheld_and_what_others_wait_for_keeps_its_turn(stage: Stage) -> None:
+    stage.worker(WORKER, b"f")
+    submitted = ((WAITING, b"f", b"1"), (CLIENT, b"f", b"2"), (CLIENT, b"g", b"3"), (WAITING, b"f", b"4"))
+    for client, function, unique in (*submitted, (CLIENT, b"f", b"5")):
+        stage.say(client, Type.SUBMIT_JOB_BG, function, unique, unique)
+        stage.say(client, Type.SUBMIT_JOB, function, unique, b"")
+    stage.broker.drain()
+    stage.leave(CLIENT)
+    stage.worker(SECOND, b"f", b"g")
+    assert [assigned(stage), assigned(stage)] == [(Type.JOB_ASSIGN, b"1"), (Type.JOB_ASSIGN, b"4")]
+    assert stage.say(SECOND, Type.GRAB_JOB) == [to(SECOND, Type.NO_JOB)]
+    stage.say(WAITING, Type.SUBMIT_JOB, b"f", b"5", b"")
+    assert assigned(stage) == (Type.JOB_ASSIGN, b"5")
+    assert stage.say(SECOND, Type.GRAB_JOB) == [to(SECOND, Type.NO_JOB)]
+
+
 def test_a_withheld_job_can_be_cancelled(stage: Stage) -> None:
     draining(stage)
     assert stage.ask(CLIENT, b"cancel job " + TWO) == b"OK\r"
