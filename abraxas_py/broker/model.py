@@ -281,7 +281,9 @@ class Function:
     @property
     def total(self) -> int:
         """How many jobs there are, whatever they wait for, and running ones."""
-        return sum(queue.total for queue in self.queues) + self.running + self.delayed + self.storing
+        high, normal, low = self.queues  # written out: it is asked at each submission, where there is a limit
+        withheld = len(high.withheld) + len(normal.withheld) + len(low.withheld)
+        return high.live + normal.live + low.live + withheld + self.running + self.delayed + self.storing
 
 
 class Peer:
