@@ -40,6 +40,8 @@ Dialer = Callable[[], Awaitable[trio.abc.Stream]]
 
 CONNECT_TIMEOUT = 10.0  # seconds: an address that swallows packets would take the system two minutes to give up
 
+NO_THREAD = "can't start new thread"  # how Python says it: other RuntimeErrors are faults of the program
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
@@ -135,6 +137,8 @@ async def connect(endpoint: str | Endpoint) -> trio.abc.Stream:
         return secured
     # RuntimeError: no thread can be started to look the name up in; ValueError: no name can be written so.
     except (OSError, trio.BrokenResourceError, RuntimeError, ValueError) as error:
+        if isinstance(error, RuntimeError) and str(error) != NO_THREAD:
+            raise
         reason = error.__cause__ or error
         raise ConnectionLost(f"cannot connect to {endpoint}: {_plain(reason)}") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from collections.abc import Callable
@@ -107,6 +108,11 @@ async def test_a_name_that_cannot_be_looked_up_is_a_server_that_is_not_there(hos
 async def test_a_name_is_not_looked_up_while_no_thread_can_be_started(no_threads: NoThreads) -> None:
     with no_threads(), pytest.raises(ConnectionLost, match="cannot connect to localhost:4730: can't start new thread"):
         await connect("localhost:4730")
+
+
+def test_a_fault_of_the_program_is_no_server_that_is_not_there() -> None:
+    with pytest.raises(RuntimeError, match="must be called from async context"):
+        asyncio.run(connect("127.0.0.1:4730"))  # type: ignore[arg-type]
 
 
 async def test_an_error_of_the_system_in_a_dialer_is_a_server_that_is_not_there() -> None:
