@@ -127,7 +127,10 @@ class Writer:
         log.info("queue restored jobs=%d seconds=%.2f", count, trio.current_time() - started)
 
     async def _hop(self, call: Callable[..., Outcome], *arguments: Any) -> Outcome:
-        """Call it in the thread; here where the system gives us none: holding others up is better than ending."""
+        """Call it in the thread; here where the system gives us none: holding others up is better than ending.
+
+        A database that hangs holds up the whole server here: nobody is refused meanwhile, for the watch cannot run.
+        """
         has_thread = False
 
         def begin() -> Outcome:
