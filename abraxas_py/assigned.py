@@ -28,7 +28,7 @@ class Assigned:
 
     Most of its methods are synchronous, and what they send leaves in this scheduler pass; text goes as UTF-8. When the
     connection that it came from is gone, they do nothing, for the server has given the job away: `is_lost` tells, and
-    `on_lost` (if set) is called.
+    `on_lost` (if set) is called; what it raises is logged.
     """
 
     __slots__ = (

@@ -67,7 +67,7 @@ class Client(Generic[T]):
 
     `on_connect` and `on_disconnect` are called with the server's name, as soon as calls can go there and after the lost
     calls have ended; `on_error` with an error of a connection and the server's name. None of that is fatal: connections
-    are made again.
+    are made again, and what these functions raise is logged.
     """
 
     def __init__(

@@ -81,7 +81,8 @@ class Worker:
     `max_jobs` jobs at once, over all servers together. Connections are made to all servers, and again after a loss
     (`backoff`), with all functions, the client id and queue limits registered anew. `on_connect` and `on_disconnect`
     are called with the server's name: after the functions were registered, and after its jobs were marked as lost;
-    `on_error` with an error of a connection and the server's name. None of that is fatal: it goes on by itself.
+    `on_error` with an error of a connection and the server's name. None of that is fatal: it goes on by itself, and
+    what these functions raise is logged.
 
     `streaming`: what is written to `Assigned.output` is sent at once, and the client of a job whose worker is lost is
     told so; only Abraxas servers have it. `reducers`: grab with GRAB_JOB_ALL, which tells the reducer of a job. The
