@@ -137,7 +137,8 @@ class MysqlStore:
             if set_by:
                 moment = moment.at(look.now)
                 look = follow(session, look, self._last_look)
-            tx.prepare(foresee(steps))
+            if not with_savepoints:  # a row that cannot be read fails the step that is about it, and no other
+                tx.prepare(foresee(steps))
             outcomes = run_steps(steps, tx, moment, is_failure, session.plain if with_savepoints else None)
             tx.flush()
             actions = tx.follow()

@@ -73,6 +73,21 @@ def limited_user(server: MariaDb, address: MysqlAddress) -> MysqlAddress:
     return attrs.evolve(address, user="someone")
 
 
+# --- rows ---
+
+
+def test_a_row_that_cannot_be_read_fails_its_own_step_only(address: MysqlAddress) -> None:
+    store = open_store(address)
+    odd, other = (queue(store, workers=None).value for _ in range(2))
+    with raw(address) as sql:
+        sql("SET sql_mode = ''")
+        sql(f"UPDATE gearbox_jobs SET priority = 'urgent' WHERE id = {odd}")
+    batch = store.run_batch([partial(life.look, odd), partial(life.look, other), ONE], moment())
+    assert [isinstance(outcome, Result) for outcome in batch.outcomes] == [False, True, True]
+    assert rows(address) == [(odd, "ready"), (other, "running"), (other + 1, "running")]
+    store.close()
+
+
 # --- locks ---
 
 
