@@ -44,12 +44,14 @@ def recover(grace: float, above: int, tx: Tx, moment: Moment) -> Result:
     An attempt at a broker that ended with its core is ready again at once, if no worker had asked leave to start it;
     otherwise its worker has `grace` seconds to come back. The others are to be asked about.
     """
-    alive = {core.id for core in tx.cores() if core.is_alive}
+    alive = _alive(tx)
     ids = tx.ids((Status.RUNNING, Status.ALMOST_DONE, Status.MISSING), above, DUE_LIMIT)
     left = [job.id for job in tx.jobs(ids) if job.owner not in alive]
     orphans: list[Orphan] = []
     actions: list[Action] = []
-    for job in tx.jobs(left, Lock.EXCLUSIVE):
+    jobs = tx.jobs(left, Lock.EXCLUSIVE)
+    alive = _alive(tx)  # again: whoever has taken a row that is locked now had joined by then
+    for job in jobs:
         if job.owner in alive or job.status not in ACTIVE:  # by another core, meanwhile
             continue
         if alive:
@@ -63,6 +65,10 @@ def recover(grace: float, above: int, tx: Tx, moment: Moment) -> Result:
         if server is None or job.status is not Status.RUNNING:
             actions += react(tx, moment, job, vanished(tx, job, grace))
     return Result(Adopted(orphans, ids[-1] if len(ids) == DUE_LIMIT else None), actions)
+
+
+def _alive(tx: Tx) -> set[str]:
+    return {core.id for core in tx.cores() if core.is_alive}
 
 
 @changes_job

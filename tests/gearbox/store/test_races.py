@@ -346,6 +346,33 @@ def test_what_a_dead_core_left_is_adopted_once(it: Track) -> None:
         assert [event.why for event in it.audit(id) if event.why.startswith("adopted")] == ["adopted from core one"]
 
 
+def test_what_a_core_has_adopted_that_joined_meanwhile_is_its_own(it: Track, mariadb: MariaDb) -> None:
+    for racer in (it.one, it.other):
+        racer.do(partial(cores.join, racer.name))
+    id = it.one.do(queue())
+    it.one.do(partial(life.job_start, id, 1, "w"))
+    it.one.do(cores.leave)
+    it.one.name = "third"
+    has_adopted = threading.Event()
+    recover = partial(orphans.recover, 60.0, 0)
+
+    def join_and_adopt(tx: Tx, moment: Moment) -> Result:
+        cores.join("third", tx, moment)
+        adopted = recover(tx, moment)
+        tx.write()  # type: ignore[attr-defined]
+        has_adopted.set()
+        until_somebody_waits(mariadb)
+        return adopted
+
+    def come(tx: Tx, moment: Moment) -> Result:
+        has_adopted.wait(10)
+        return recover(tx, moment)
+
+    it.race(join_and_adopt, come)
+    assert it.job(id).owner == "third"
+    assert [event.why for event in it.audit(id) if event.why.startswith("adopted")] == ["adopted from core one"]
+
+
 def test_a_core_is_declared_dead_by_one(it: Track) -> None:
     for racer in (it.one, it.other):
         racer.do(partial(cores.join, racer.name))
