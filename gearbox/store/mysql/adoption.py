@@ -10,6 +10,8 @@ whoever wants to go back. What the original left unclear is made clear on the wa
 - Errors of its core stood in an envelope that its watchers could not read.
 - Two active jobs of one dedupe (a race of the original's) both go on; only the first keeps it.
 - A duplicate whose other job was deleted has no answer any more: it is invalid, and says so.
+- A server that is not strict stored a word that it did not know as '', and a date as 0000-00-00: the priority is normal
+  then, the status invalid, and of `created` and `updated` one stands for the other.
 """
 
 from __future__ import annotations
@@ -47,6 +49,10 @@ ORIGINALS = {  # its columns, and what stands for one that an early version did 
     "retry_delay": "1",
     "see_other": "NULL",
 }
+CLEARED = {  # where a server that is not strict wrote '' for a word that it does not know
+    "priority": "IF(t.priority = '', 'normal', t.priority)",
+    "status": "IF(t.status = '', 'invalid', t.status)",
+}
 LEASE = 60_000_000  # µs for the workers of jobs that were running, as after a restart of the core
 NOW = "TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', UTC_TIMESTAMP(6))"
 UUID = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"  # the original's dedupe where the caller gave none
@@ -62,7 +68,7 @@ SELECT o.id, o.method_name, o.arguments, o.priority, o.created_us, o.updated_us,
     o.dedupe,
     o.dedupe NOT REGEXP '{UUID}' AND NOT (o.is_active AND o.is_second),
     o.after_date_us, o.after_id, o.before_id,
-    IF(o.is_ended, COALESCE(o.completed_us, o.updated_us), NULL),
+    IF(o.status IN ({listed(TERMINAL)}), COALESCE(o.completed_us, o.updated_us), NULL),
     o.retries, o.max_retries, o.retry_delay, o.progress_status, COALESCE(o.progress_updated_us, o.updated_us),
     CASE WHEN o.is_gone THEN :gone
         WHEN o.status NOT IN ({listed(FAILED)}, 'waiting') OR NOT COALESCE(JSON_VALID(o.result_data), 0)
@@ -78,10 +84,10 @@ SELECT o.id, o.method_name, o.arguments, o.priority, o.created_us, o.updated_us,
     o.is_active, 1, o.opens_at, o.lease_at, COALESCE(o.opens_at, o.lease_at)
 FROM (
     SELECT {{columns}},
-        {{created}} AS created_us, {{updated}} AS updated_us, {{after_date}} AS after_date_us,
+        COALESCE({{created}}, {{updated}}, {NOW}) AS created_us,
+        COALESCE({{updated}}, {{created}}, {NOW}) AS updated_us, {{after_date}} AS after_date_us,
         {{completed}} AS completed_us, {{progress_updated}} AS progress_updated_us,
         t.status IN ({listed(ACTIVE)}) AS is_active,
-        t.status IN ({listed(TERMINAL)}) AS is_ended,
         t.status = 'duplicate' AND NOT EXISTS (SELECT 1 FROM {{original}} d WHERE d.id = {{see_other}}) AS is_gone,
         EXISTS (SELECT 1 FROM {{original}} f
             WHERE f.dedupe = t.dedupe AND f.status IN ({listed(ACTIVE)}) AND f.id < t.id) AS is_second,
@@ -162,7 +168,8 @@ def adopt(cursor: Any, table: str) -> int:
 
 def _copy(columns: set[str], original: str) -> str:
     there = {name: f"t.{name}" if name in columns else fallback for name, fallback in ORIGINALS.items()}
-    statement = COPY.replace("{columns}", ", ".join(f"{value} AS {name}" for name, value in there.items()))
+    clear = there | {name: value for name, value in CLEARED.items() if name in columns}
+    statement = COPY.replace("{columns}", ", ".join(f"{value} AS {name}" for name, value in clear.items()))
     for name in ("created", "updated", "after_date", "completed", "progress_updated"):
         statement = statement.replace(f"{{{name}}}", _micros(str(there[name])))
     return statement.replace("{see_other}", str(there["see_other"])).replace("{original}", original)

@@ -12,7 +12,7 @@ from mariadb_stage import MariaDb
 from store_stage import complete, looked_at, queue, raw, read, run, status
 
 from gearbox.errors import StoreError
-from gearbox.job import ACTIVE, TERMINAL, Status
+from gearbox.job import ACTIVE, TERMINAL, Priority, Status
 from gearbox.rules.answers import answer
 from gearbox.steps import life, orphans
 from gearbox.store import Store, open_store
@@ -192,3 +192,22 @@ def test_instants_are_read_in_the_zone_of_the_server(mariadb: MariaDb) -> None:
             store.close()
     finally:
         mariadb.sql("SET GLOBAL time_zone = 'SYSTEM'")
+
+
+def test_rows_of_a_server_that_was_not_strict_are_made_clear(address: MysqlAddress) -> None:
+    with raw(address) as sql:
+        sql("SET sql_mode = ''")
+        same = "INSERT INTO gearbox_jobs (id, method_name, arguments, dedupe"
+        sql(f"{same}, priority) VALUES (150, 'a::b', 'null', 'd150', 'urgent')")
+        sql(f"{same}, status) VALUES (151, 'a::b', 'null', 'd151', 'bogus')")
+        for id, created, updated in ((152, 0, "'2026-06-01 10:00:00'"), (153, "'2026-06-01 10:00:00'", 0), (154, 0, 0)):
+            sql(f"{same}, created, updated) VALUES ({id}, 'a::b', 'null', 'd{id}', {created}, {updated})")
+    store = open_store(address)
+    jobs = read(store, lambda tx: tx.jobs(range(150, 155)))
+    assert [job.priority for job in jobs] == [Priority.NORMAL] * 5
+    assert [job.status for job in jobs] == [Status.READY, Status.INVALID, *[Status.READY] * 3]
+    assert [job.created == job.updated == 1_780_308_000.0 for job in jobs[2:]] == [True, True, False]
+    assert store.now() - 60 < jobs[4].created <= store.now() + 1
+    assert jobs[1].completed is not None
+    assert (answer(jobs[1]).code, answer(jobs[1]).message) == (-28000, "the job is invalid")
+    store.close()
