@@ -44,7 +44,7 @@ INSISTENCE = 3.0  # s after which there is no further try
 OBSERVATION = 0.5  # s between two looks, while a start waits to see whether others live
 REMEMBERED = 86_400  # s that a dead start's row is kept after its last job: it may ask what became of a commit
 
-CHUNK = 1 << 20  # bytes of statements that are sent at once
+CHUNK = 1 << 20  # bytes of statements that are sent at once, where the server takes so many
 SPARE = 4096  # bytes of a packet for all but the payload
 PIECE = 20_000  # rows that are restored at a time
 LOAD_BYTES = 8 * 1024 * 1024  # payloads that are read at a time
@@ -130,6 +130,7 @@ class MysqlJournal:
         self._owned: set[int] = set()  # starts whose jobs are this one's
         self._unread: dict[int, int] = {}  # those of them whose jobs were not given yet, and up to which row they were
         self.largest_bytes = inf
+        self._chunk = CHUNK
 
     # Beginning and end
 
@@ -151,6 +152,7 @@ class MysqlJournal:
         if flush != "1":
             log.warning("a crash may lose acknowledged jobs innodb_flush_log_at_trx_commit=%s", flush)
         self.largest_bytes = int(variables["max_allowed_packet"]) // 2 - SPARE
+        self._chunk = min(CHUNK, self.largest_bytes)
         self._link.run(CREATE_JOBS)
         self._check_columns()
         for statement in CREATE_OTHERS:
@@ -240,15 +242,8 @@ class MysqlJournal:
         if self._is_unknown and self._was_made():
             return
         self._stand("START TRANSACTION;")
-        packet: list[str] = []
-        length = 0
-        for statement in statements:
-            if packet and length + len(statement) > CHUNK:
-                self._link.send(";".join(packet))
-                packet, length = [], 0
-            packet.append(statement)
-            length += len(statement)
-        self._link.send(";".join(packet))
+        for packet in _joined(";", statements, self._chunk):
+            self._link.send(packet)
         self._is_unknown = True
         try:
             self._link.run("COMMIT")
@@ -271,27 +266,15 @@ class MysqlJournal:
             raise JournalFenced(f"the servers that share {self._place} have declared this one dead")
 
     def _statements(self, changes: Sequence[Persist]) -> list[str]:
-        statements: list[str] = []
-        values: list[str] = []
-        length = 0
-        for change in changes:
-            if isinstance(change, Store):
-                values.append(_values(change.record))
-                length += len(values[-1])
-                if length > CHUNK // 2:
-                    statements.append(self._link.text(INSERT) + ",".join(values))
-                    values, length = [], 0
-        if values:
-            statements.append(self._link.text(INSERT) + ",".join(values))
+        text, most = self._link.text, self._chunk // 2
+        values = (_values(change.record) for change in changes if isinstance(change, Store))
+        statements = [text(INSERT) + some for some in _joined(",", values, most)]
         for change in changes:
             if isinstance(change, Amend):
                 _, row, due_at, retries, is_dead = change
-                statements.append(
-                    self._link.text(AMEND, row=row, due_at=_instant(due_at), retries=retries, is_dead=is_dead)
-                )
-        gone = [change.row for change in changes if isinstance(change, Remove)]
-        if gone:
-            statements.append(self._link.text(REMOVE, rows=_listed(gone)))
+                statements.append(text(AMEND, row=row, due_at=_instant(due_at), retries=retries, is_dead=is_dead))
+        gone = (str(change.row) for change in changes if isinstance(change, Remove))
+        statements += [text(REMOVE, rows=some) for some in _joined(",", gone, most)]
         return statements
 
     # Other servers
@@ -408,6 +391,24 @@ def _values(record: Record) -> str:
 
 def _instant(at: float) -> str:
     return "NULL" if at == inf else repr(float(at))
+
+
+def _joined(separator: str, texts: Iterable[str], most: int) -> Iterator[str]:
+    """The texts in order, in pieces of no more characters than `most`; a longer text is a piece of its own.
+
+    >>> list(_joined(",", ["1", "2", "3456", "7", "8"], 3))
+    ['1,2', '3456', '7,8']
+    """
+    some: list[str] = []
+    length = 0
+    for text in texts:
+        if some and length + len(text) > most:
+            yield separator.join(some)
+            some, length = [], 0
+        some.append(text)
+        length += len(text) + len(separator)
+    if some:
+        yield separator.join(some)
 
 
 def _listed(rows: Iterable[int]) -> str:

@@ -181,6 +181,34 @@ def test_large_batches_and_large_payloads_go_in_pieces_that_the_server_takes(
     journal.close()
 
 
+def test_the_largest_payload_fits_behind_small_ones(mariadb: MariaDb, place: MysqlPlace) -> None:
+    journal = mysql(place)
+    row = journal.open()
+    small = [store(row + n, bytes(200)) for n in range(1000)]
+    journal.commit([*small, store(row + 1000, bytes(int(journal.largest_bytes)))])
+    assert jobs(mariadb, place) == 1001
+    journal.close()
+
+
+@pytest.mark.parametrize("packet_bytes", [1 << 20, 1 << 16])
+def test_many_small_changes_go_in_packets_that_the_server_takes(
+    mariadb: MariaDb, place: MysqlPlace, packet_bytes: int
+) -> None:
+    mariadb.sql(f"SET GLOBAL max_allowed_packet = {packet_bytes}")
+    try:
+        journal = mysql(place)
+        row = journal.open()
+        some = range(row, row + packet_bytes // 100)
+        journal.commit([store(one, bytes(2000)) for one in some])
+        journal.commit([Amend(1, one, 0.0, 1, False) for one in some])
+        assert mariadb.sql(f"SELECT SUM(retries) FROM {place.table}", place.database) == [(len(some),)]
+        journal.commit([Remove(1, one) for one in range(row, row + packet_bytes // 10)])
+        assert jobs(mariadb, place) == 0
+        journal.close()
+    finally:
+        mariadb.sql("SET GLOBAL max_allowed_packet = DEFAULT")
+
+
 @pytest.mark.parametrize(
     ("make", "says"),
     [
