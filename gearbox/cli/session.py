@@ -323,10 +323,12 @@ class Session:
                 if self._wanted.what == "list":
                     rows = [[cell.decode(errors="replace") for cell in row.cells()] for row in await admin.dead()]
                     self._terminal.show(rows, lambda rows: "".join("\t".join(row) + "\n" for row in rows))
-                for name in self._wanted.handles:
-                    await self._end_dead(admin, name)
-            except ConnectionLost as error:  # told as any server that is not there: asked again, nothing is done twice
+                else:
+                    await admin.status()
+            except ConnectionLost as error:  # of a mere question; of what follows, nobody knows whether it was done
                 raise Unavailable(str(error)) from error
+            for name in self._wanted.handles:
+                await self._end_dead(admin, name)
 
     async def _end_dead(self, admin: Admin, name: str) -> None:
         is_retry = self._wanted.what == "retry"

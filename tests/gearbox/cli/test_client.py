@@ -626,16 +626,21 @@ async def test_dead_jobs_that_are_named_are_not_listed_first(g_client: Run) -> N
     """There may be very many."""
     asked = []
 
-    async def agree(stream: trio.SocketStream) -> None:
+    async def answer(stream: trio.SocketStream) -> None:
         async for line in stream:
             if line.startswith(b"\0"):  # the other connection, on which nothing is asked
                 continue
             asked.append(bytes(line))
-            await stream.send_all(b".\r\n" if b"list" in line else b"OK\r\n")
+            if b" g" in line:
+                break
+            await stream.send_all(b".\r\n" if line == b"status\r\n" else b"OK\r\n")
 
     async with trio.open_nursery() as nursery:
-        (listener,) = await nursery.start(partial(trio.serve_tcp, agree, 0, host="127.0.0.1"))
+        (listener,) = await nursery.start(partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
         address = f"127.0.0.1:{listener.socket.getsockname()[1]}"
-        assert await g_client(address, "dead", "retry", "-q", "f", "g") == (0, "", "")
+        assert await g_client(address, "dead", "retry", "-q", "f") == (0, "", "")
+        code, _, errors = await g_client(address, "dead", "drop", "-q", "g")
+        lost = f"{address} closed the connection; whether the call was carried out is unknown"
+        assert (code, errors) == (69, f"g-client: {lost}\n")
         nursery.cancel_scope.cancel()
-    assert asked == [b"dead retry f\r\n", b"dead retry g\r\n"]
+    assert asked == [b"status\r\n", b"dead retry f\r\n", b"status\r\n", b"dead drop g\r\n"]
