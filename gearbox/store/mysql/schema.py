@@ -25,7 +25,7 @@ from gearbox.store.mysql.adoption import adopt, set_aside
 from gearbox.store.mysql.link import connect, translated
 from gearbox.store.mysql.words import renamed
 
-__all__ = ["check", "migrate", "unguarded"]
+__all__ = ["check", "is_guarded", "migrate"]
 
 log = structlog.get_logger("gearbox:core")
 
@@ -68,22 +68,26 @@ def migrate(connection: Any, address: MysqlAddress, kind: str) -> int:
     return newest
 
 
-def unguarded(address: MysqlAddress) -> str | None:
-    """Why others may rewrite the audit, and what to do; None if they may not. Raises `StoreError`."""
+def is_guarded(address: MysqlAddress) -> bool:
+    """Whether the trigger is seen to keep others from rewriting the audit. Raises `StoreError`."""
     connection = connect(address)
     try:
         with connection.cursor() as cursor:
-            return _guard(cursor, address.table)
+            return _is_guarded(cursor, address.table)
     except pymysql.Error as error:
         raise translated(error, address) from error
     finally:
         connection.close()
 
 
+def _is_guarded(cursor: Any, table: str) -> bool:
+    cursor.execute(renamed(SELECT_TRIGGER, table))
+    return cursor.fetchone() is not None
+
+
 def _guard(cursor: Any, table: str) -> str | None:
     """Make the trigger if it is not there; if that cannot be, why."""
-    cursor.execute(renamed(SELECT_TRIGGER, table))
-    if cursor.fetchone() is not None:
+    if _is_guarded(cursor, table):
         return None
     try:
         cursor.execute(f"SET lock_wait_timeout = {TABLE_WAIT}")
