@@ -30,7 +30,6 @@ from gearbox.work.runner import Report, failure
 
 __all__ = ["CommandCrew", "hold_signals", "work"]
 
-HELD = frozenset({signal.SIGHUP, signal.SIGUSR1})  # each ends a process that does not heed it
 STOPPING = failure(Code.UNAVAILABLE, "the multiworker is stopping")
 
 
@@ -72,9 +71,9 @@ class CommandCrew(Crew):
         self.offer(method.name, performer, max_jobs=method.concurrency, on_end=log.close)
 
 
-def hold_signals() -> None:
-    """Have HUP and USR1 wait for `work`, while the tool starts. It has no threads yet, which would take them."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
+def hold_signals(*signals: signal.Signals) -> None:
+    """Have these wait for `work`, while the tool starts. It has no threads yet, which would take them."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
 
 
 async def work(
@@ -84,7 +83,7 @@ async def work(
     instance = str(uuid.uuid4())
     signals = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, *([signal.SIGUSR1] if reload else [])]
     with trio.open_signal_receiver(*signals) as received:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
         async with (
             open_gearbox(servers, client_id=f"{socket.gethostname()}:{instance}") as gearbox,
             open_guard() as guard,

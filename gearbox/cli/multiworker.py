@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Sequence
 from functools import partial
 from typing import NoReturn
@@ -105,6 +106,6 @@ def main(argv: Sequence[str]) -> int:
 
 def run() -> NoReturn:
     """The console script."""
-    hold_signals()
+    hold_signals(signal.SIGHUP, signal.SIGUSR1)
     stdio.never_block()
     run_tool(main)

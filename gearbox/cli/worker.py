@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -183,6 +184,6 @@ def main(argv: Sequence[str]) -> int:
 
 def run() -> NoReturn:
     """The console script."""
-    hold_signals()
+    hold_signals(signal.SIGHUP)
     stdio.never_block()
     run_tool(main)
