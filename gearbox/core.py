@@ -40,6 +40,7 @@ WATCHER_SHARE = 0.02  # of the time, at most, goes into that: with tens of thous
 OTHERS_SWEEP = 0.8  # s between looks for watched jobs that other cores have ended
 PRUNE_SWEEP = 3600.0  # s between deletions of old jobs
 PRUNE_PAUSE = 0.05  # s between their transactions: others come first
+SWEEP = partial(life.sweep, (Status.READY, Status.WAITING))  # of all that has not started
 
 
 class Core(Engine):
@@ -69,10 +70,12 @@ class Core(Engine):
             self._nursery = nursery
             nursery.start_soon(self._loop)
             nursery.start_soon(self._mind_store)
-            await self.take_over()
+            await self._adopt()
             self._not_due_before = -inf
             self._wake.set()
             task_status.started()
+            if self._store.is_shared:
+                nursery.start_soon(self._look_at_all)
             nursery.start_soon(self._sweep)
             nursery.start_soon(self._sweep_all)
             nursery.start_soon(self._ask_about_orphans)
@@ -98,6 +101,10 @@ class Core(Engine):
 
     async def take_over(self) -> None:
         """What cores that are no more left: their jobs, and the news that they had not passed on."""
+        await self._adopt()
+        await self._look_at_all()
+
+    async def _adopt(self) -> None:
         above: int | None = 0
         while above is not None:
             adopted: Adopted = await self._insist(partial(orphans.recover, RESTART_GRACE, above))
@@ -105,8 +112,10 @@ class Core(Engine):
             until = trio.current_time() + SILENT_GRACE
             for orphan in adopted.orphans:
                 self._orphans[orphan.job.id, orphan.job.epoch] = orphan, until
-        if self._store.is_shared:
-            await self._walk(partial(life.sweep, (Status.READY, Status.WAITING)))
+
+    async def _look_at_all(self) -> None:
+        """At all jobs that have not started: a millisecond each, so nothing may wait for it."""
+        await self._walk(SWEEP)
 
     async def _ask_about_orphans(self) -> None:
         while True:
@@ -154,7 +163,7 @@ class Core(Engine):
     async def _sweep_all(self) -> None:
         """From the start on: an earlier process may have stored an end, and not looked at who waited for it."""
         while True:
-            await self._walk(partial(life.sweep, (Status.READY, Status.WAITING)), FULL_PAUSE)
+            await self._walk(SWEEP, FULL_PAUSE)
             await trio.sleep(FULL_SWEEP)
 
     async def _look_for_stranded(self) -> None:

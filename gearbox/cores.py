@@ -19,6 +19,7 @@ from functools import partial
 import structlog
 import trio
 
+from abraxas_py.nursery import open_nursery
 from gearbox.core import Core
 from gearbox.errors import RpcError
 from gearbox.rules.leases import HEARTBEAT, Observer
@@ -40,22 +41,23 @@ async def keep(core: Core, clock: Callable[[], float] = steady) -> None:
     """Beat, watch the others, and take over from the dead, for as long as the core runs."""
     observer = Observer(core.instance)
     known_dead: set[str] | None = None  # those of the time before this core are its start's business
-    while True:
-        try:
-            rows: list[CoreRow]
-            rows, at = await core.call(cores.beat)
-            expired = observer.expired(rows, at, clock())
-            if expired:
-                buried: list[CoreRow] = await core.call(partial(cores.bury, expired))
-                for row in buried:
-                    log.warning("a core is dead; its jobs are taken over", core=row.id, name=row.name)
-                    rows = [one for one in rows if one.id != row.id]
-            dead = {row.id for row in rows if not row.is_alive} | {row.id for row in expired}
-        except RpcError as error:
-            log.debug("no heartbeat", error=str(error))
-            await trio.sleep(HEARTBEAT)
-        else:
-            if known_dead is not None and not dead <= known_dead:
-                await core.take_over()
-            known_dead = dead
-            await trio.sleep(observer.pause(clock()))
+    async with open_nursery() as nursery:
+        while True:
+            try:
+                rows: list[CoreRow]
+                rows, at = await core.call(cores.beat)
+                expired = observer.expired(rows, at, clock())
+                if expired:
+                    buried: list[CoreRow] = await core.call(partial(cores.bury, expired))
+                    for row in buried:
+                        log.warning("a core is dead; its jobs are taken over", core=row.id, name=row.name)
+                        rows = [one for one in rows if one.id != row.id]
+                dead = {row.id for row in rows if not row.is_alive} | {row.id for row in expired}
+            except RpcError as error:
+                log.debug("no heartbeat", error=str(error))
+                await trio.sleep(HEARTBEAT)
+            else:
+                if known_dead is not None and not dead <= known_dead:
+                    nursery.start_soon(core.take_over)  # which may take longer than a lease, with many jobs
+                known_dead = dead
+                await trio.sleep(observer.pause(clock()))

@@ -169,13 +169,13 @@ async def _live(
     link = link_of(core, store, servers, census)
     async with open_nursery() as nursery:
         nursery.start_soon(_end_with, core.fenced, nursery.cancel_scope)
+        if store.is_shared:
+            nursery.start_soon(cores.keep, core)  # before it has adopted what others left, which may take long
         async with _unless(stop):
             await nursery.start(core.run, link)
         if stop.is_set():
             nursery.cancel_scope.cancel()
             return
-        if store.is_shared:
-            nursery.start_soon(cores.keep, core)
         nursery.start_soon(core.vitals.watch_loop)
         begun()
         try:

@@ -219,7 +219,7 @@ GEARBOX = {
     "store/mysql/tx": ("", {"errors", "job", "rules.recurrence", "store"}),
     "store/mysql/__init__": ("", {"errors", "job", "store", "pymysql", "structlog"}),
     "gearman": ("", {"errors", "job", "rpc", "trace", "abraxas_py", "attrs", "structlog", "trio"}),
-    "cores": ("", {"core", "errors", "rules.leases", "steps", "store", "structlog", "trio"}),
+    "cores": ("", {"core", "errors", "rules.leases", "steps", "store", "abraxas_py", "structlog", "trio"}),
     "vitals": ("", {"store", "attrs", "trio"}),
     "core": ("", {"engine", "errors", "gearman", "job", "steps", "store", "structlog", "trio"}),
     "engine": (

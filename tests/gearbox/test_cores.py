@@ -15,9 +15,10 @@ from cores_stage import cluster
 
 from abraxas_py import Worker
 from gearbox import rpc
+from gearbox.core import Core
 from gearbox.rules.leases import CORE_LEASE, CREDIT, CREDIT_LATE, HEARTBEAT, Observer
 from gearbox.steps import cores, life
-from gearbox.store import CoreRow, Moment
+from gearbox.store import CoreRow, Moment, Result, Tx
 
 pytestmark = pytest.mark.usefixtures("store_in_the_loop")
 
@@ -100,6 +101,28 @@ async def test_a_dead_cores_running_job_goes_on_and_its_waiting_one_is_sent_agai
         assert outcomes == ["complete"]
         assert who == ["one", "one", "other", "other"]
         assert (await other.history(ids[9]))[0] == ["released", "complete"]
+
+
+def look(tx: Tx, moment: Moment) -> Result:
+    return Result({core.name: core.beats for core in tx.cores() if core.is_alive})
+
+
+async def test_a_core_beats_however_long_it_looks_at_what_a_dead_one_left(
+    tmp_path: Path, autojump_clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def look_for_long(core: Core) -> None:
+        await trio.sleep(1000)
+
+    monkeypatch.setattr(Core, "_look_at_all", look_for_long)
+    async with cluster(tmp_path / "db") as it:
+        one, other, third = [await it.start(name) for name in ("one", "other", "third")]
+        one.kill()
+        await trio.sleep(CORE_LEASE + 2 * HEARTBEAT)
+        before = await other.core.call(look)
+        await trio.sleep(CORE_LEASE)
+        after = await third.core.call(look)
+        assert before.keys() == after.keys() == {"other:1", "third:1"}
+        assert all(after[name] > before[name] + CORE_LEASE / HEARTBEAT / 2 for name in after)
 
 
 async def test_a_dead_cores_job_that_ended_unheard_of_is_missing_and_tried_again(

@@ -107,9 +107,9 @@ async def _live(node: Node, store: Store, servers: dict[str | None, Any], census
     link = link_of(core, store, servers, census)
     node.stop_gently = core.drain
     async with open_nursery() as nursery:
-        await nursery.start(core.run, link)
         if store.is_shared:
             nursery.start_soon(cores.keep, core, trio.current_time)
+        await nursery.start(core.run, link)
         await nursery.start(link.run)
         await core.fenced.wait()
         node.world.note("fenced", node.name)

@@ -100,7 +100,7 @@ PREDECESSOR = [
         "K9",
         "the sweep leaves out what waits",
         CORE,
-        "(partial(life.sweep, (Status.READY, Status.WAITING)), FULL_PAUSE)",
+        "(SWEEP, FULL_PAUSE)",
         "(partial(life.sweep, (Status.READY,)), FULL_PAUSE)",
         tests="tests/gearbox/test_sweep.py::test_what_nobody_looked_at_any_more_is_found_by_the_sweep",
     ),
@@ -408,7 +408,7 @@ OWN = [
         "no recovery",
         "a core that starts looks at nothing",
         CORE,
-        "            await self.take_over()\n            self._not_due_before = -inf",
+        "            await self._adopt()\n            self._not_due_before = -inf",
         "            self._not_due_before = -inf",
     ),
     Mutant(
