@@ -264,6 +264,7 @@ class MysqlJournal:
         if not self._link.run(before + STAND, beats=self._beats):
             self._link.run("ROLLBACK")
             raise JournalFenced(f"the servers that share {self._place} have declared this one dead")
+        self._link.forget_lost()  # whose transaction would have held the row
 
     def _statements(self, changes: Sequence[Persist]) -> list[str]:
         text, most = self._link.text, self._chunk // 2

@@ -63,7 +63,7 @@ class MysqlLink:
         self.place = place
         self.names: dict[str, object] = {"jobs": place.table}
         self._connection: Any = None
-        self._lost_session = 0  # of the last connection that was lost
+        self._lost_session = 0  # of the last connection that was lost, while it may be in the way
 
     @property
     def session(self) -> int:
@@ -131,10 +131,16 @@ class MysqlLink:
             self.run("ROLLBACK")
             if code_of(error) == ER.LOCK_WAIT_TIMEOUT and self._lost_session:
                 # The server has not seen that the old connection is gone, whose transaction holds the row.
+                lost = self._lost_session
+                self.forget_lost()
                 with suppress(pymysql.err.OperationalError):
-                    self.run(f"KILL {self._lost_session}")
+                    self.run(f"KILL {lost}")
         except pymysql.Error:
             self.drop()
+
+    def forget_lost(self) -> None:
+        """The lost connection is not in the way any more; after a restart of the server, its number is another's."""
+        self._lost_session = 0
 
     def drop(self) -> None:
         """Close without a word, as when the connection is lost."""

@@ -37,6 +37,14 @@ def proxy(mariadb: MariaDb) -> Iterator[Proxy]:
     proxy.close()
 
 
+@pytest.fixture
+def short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second for a lock, not three."""
+    usual = f"lock_wait_timeout = {mysql_link.LOCK_WAIT}"
+    assert usual in mysql_link.SESSION
+    monkeypatch.setattr(mysql_link, "SESSION", mysql_link.SESSION.replace(usual, "lock_wait_timeout = 1"))
+
+
 def through(proxy: Proxy, place: MysqlPlace) -> MysqlJournal:
     """A journal whose connection can be cut."""
     journal = mysql(replace(place, host="127.0.0.1", port=proxy.port))
@@ -145,6 +153,35 @@ def test_a_lock_that_is_not_given_up_leaves_nothing_behind(mariadb: MariaDb, pla
     assert mariadb.sql(f"SELECT id FROM {place.table}", place.database) == [(row,)]
     journal.commit([store(row + 1), Remove(2, row)])
     assert mariadb.sql(f"SELECT id FROM {place.table}", place.database) == [(row + 1,)]
+    journal.close()
+
+
+def test_a_lost_connection_that_the_server_still_holds_is_ended(place: MysqlPlace, short_wait: None) -> None:
+    journal = mysql(place)
+    row = journal.open()
+    journal._stand("START TRANSACTION;")
+    unseen = journal._link._connection
+    close, unseen._force_close = unseen._force_close, lambda: None
+    pass_away(journal)
+    journal.commit([store(row)])
+    close()
+    journal.close()
+
+
+def test_a_number_that_somebody_else_has_by_now_is_left_alone(
+    mariadb: MariaDb, place: MysqlPlace, short_wait: None
+) -> None:
+    journal = mysql(place)
+    row = journal.open()
+    pass_away(journal)
+    with mariadb.connect(place.database) as other, mariadb.connect(place.database) as locking:
+        journal._link._lost_session = other.thread_id()  # as after a restart of the server, whose numbers begin anew
+        journal.commit([store(row)])
+        locking.query("BEGIN")
+        locking.query(f"SELECT * FROM {place.table}_brokers FOR UPDATE")
+        with pytest.raises(JournalRefused, match="Lock wait timeout"):
+            journal.commit([store(row + 1)])
+        other.query("SELECT 1")
     journal.close()
 
 
