@@ -364,6 +364,8 @@ class Engine:
         if done is None:
             self._work.extendleft(reversed([work for work in batch if work.is_kept]))
             return
+        if self._guard is not None:  # which was the first step of the batch, so this core has joined
+            self._guard = cores.stand
         for work, result in zip(batch, done.outcomes[-len(batch) :], strict=True):  # behind the guard's
             self._finish(work, result)
         self._perform(done.actions)

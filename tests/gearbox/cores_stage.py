@@ -127,9 +127,13 @@ class Cluster:
         """As `kill -9` of a broker."""
         self.brokers.pop(name).stop()
 
-    async def start(self, name: str) -> Peer:
-        """Another core. Calls for it go to a broker of its own, so that a test decides who is called."""
+    async def start(self, name: str, *, is_unheard: bool = False) -> Peer:
+        """Another core. Calls for it go to a broker of its own, so that a test decides who is called.
+
+        Nobody hears of its first commit, which was made, if it `is_unheard`.
+        """
         store = Shared(self.store)
+        store.answer_is_lost = True if is_unheard else None
         core = Core(store, instance=name, name=f"{name}:1")
         door = Server(handle_prefix=f"H:{name}:0")
         servers: dict[str | None, Any] = {broker: self.dialer(broker, name) for broker in self.brokers}

@@ -255,6 +255,24 @@ async def test_what_waits_at_a_broker_that_is_stuck_goes_to_another(tmp_path: Pa
         assert outcomes == ["released", "complete"]
 
 
+async def test_a_core_whose_first_commit_was_not_heard_of_has_joined_and_can_be_declared_dead(
+    tmp_path: Path, autojump_clock: Clock
+) -> None:
+    async with cluster(tmp_path / "db") as it:
+        one = await it.start("one")
+
+        async def late() -> list[CoreRow]:
+            return [core for core in (await one.core.call(cores.beat))[0] if core.id == "late"]
+
+        it.nursery.start_soon(partial(it.start, "late", is_unheard=True))
+        await trio.sleep(0.05)  # it asks again after a tenth of a second
+        rows = await late()
+        assert await one.core.call(partial(cores.bury, rows)) == rows
+        buried = await late()
+        await trio.sleep(60)
+        assert await late() == buried  # it has written nothing any more
+
+
 def test_every_batch_of_a_fenced_core_is_refused_whole(tmp_path: Path) -> None:
     from gearbox.errors import StoreFenced
     from gearbox.job import NewJob
