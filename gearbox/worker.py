@@ -147,15 +147,18 @@ class _Method:
             return call
         try:
             if inspect.iscoroutinefunction(self.function):
-                value = await call()
-            else:  # a thread that is abandoned keeps its place among `threads` until it ends
-                value = await trio.to_thread.run_sync(call, limiter=self.threads, abandon_on_cancel=True)
+                return completed(await call())
+            # Also the result is read there: it may be large. A thread that is abandoned keeps its place among `threads`
+            # until it ends.
+            report: Report = await trio.to_thread.run_sync(
+                lambda: completed(call()), limiter=self.threads, abandon_on_cancel=True
+            )
+            return report
         except BaseException as problem:  # no job may end the worker, and a retry the next one
             beyond = beyond_the_job(problem)
             if beyond is not None:
                 raise beyond from None
             return failed(problem)
-        return completed(value)
 
 
 def signature_of(function: Callable[..., Any]) -> inspect.Signature | None:

@@ -189,6 +189,27 @@ async def test_a_result_deeper_than_the_core_takes_fails_its_job_alone(open_gear
                 assert (await do(gearman, "a::refused", [levels]))["data"] == {"code": -28500, "message": "no (42)"}
 
 
+async def test_a_plain_function_s_result_is_read_in_its_thread_and_may_fail_its_job_there(open_gearman: Any) -> None:
+    readers = []
+
+    class Result(dict[str, Any]):
+        def items(self) -> Any:
+            readers.append(threading.current_thread())
+            if "bad" in self:
+                raise RuntimeError("changed meanwhile")
+            return super().items()
+
+    async with open_gearman(ACCEPTING) as gearman:
+        worker = Worker([gearman.address])
+        worker.method("a::b")(lambda **params: Result(params))
+        async with working(worker):
+            assert (await do(gearman, "a::b", {"good": 1}))["data"] == {"good": 1}
+            report = await do(gearman, "a::b", {"bad": 1})
+            assert (report["data"]["code"], report["data"]["message"]) == (-28500, "RuntimeError: changed meanwhile")
+    assert len(readers) == 2
+    assert threading.main_thread() not in readers
+
+
 async def test_a_result_is_what_it_was_when_the_function_returned_it(open_gearman: Any) -> None:
     result: list[Any] = [1]
 
