@@ -11,6 +11,7 @@ from core_stage import START, Clock, System, hanging
 from web_stage import site
 
 from gearbox.errors import StoreError
+from gearbox.store.writing import Writing
 
 PAGES = (
     "/", "/jobs", "/pools", "/methods", "/scheduled", "/failed", "/gearman", "/workers", "/audit", "/system",
@@ -183,3 +184,19 @@ async def test_health_tells_what_is_wrong(tmp_path: Path, autojump_clock: Clock)
         answer = await it.get("/readyz")  # although no job was ever queued
         assert (answer.status, answer.text) == (503, "Gearman cannot be reached\n")
         assert (await it.get("/healthz")).status == 200
+
+
+async def test_a_try_that_said_too_much_is_shown_as_a_failure_and_one_that_was_cancelled_with_its_job_is_not(
+    tmp_path: Path, autojump_clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Writing, "largest", 1000)
+    async with site(tmp_path / "db") as it:
+        await it.system.work("a::b", lambda request: trio.Event())
+        talkative, unwanted = [await it.system.gearbox.queue("a::b", max_retries=1) for _ in range(2)]
+        await trio.sleep(1)
+        for _ in range(2):
+            await it.system.gearbox.job_data(talkative, data="x" * 600, append=True)
+        await it.system.gearbox.cancel(unwanted)
+        for id, status in ((talkative, "errored"), (unwanted, "waiting")):
+            text = (await it.get(f"/jobs/{id}")).text
+            assert f'<span class="chip" data-status="{status}">cancelled</span>' in text
