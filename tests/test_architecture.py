@@ -44,7 +44,7 @@ ABRAXAS = {
     "journal/gearmand": ("", {"broker", "errors", "journal", "pymysql"}),
     "journal/mysql_codes": ("", {"pymysql"}),
     "journal/mysql_link": ("", {"errors", "journal.leases", "journal.mysql_codes", "pymysql"}),
-    "journal/mysql": ("", {"broker", "errors", "journal", "pymysql"}),
+    "journal/mysql": ("", {"broker", "errors", "journal", "protocol.packets", "pymysql"}),
     "journal/sqlite": ("", {"broker", "errors", "inode", "journal"}),
     "journal/writer": ("", {"broker", "errors", "hang", "journal", "nursery", "trio"}),
     "hang": ("", {"trio"}),

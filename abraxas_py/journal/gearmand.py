@@ -34,6 +34,15 @@ class Left(NamedTuple):
     data: bytes
     due_at: int
 
+    def __str__(self) -> str:
+        """For people.
+
+        >>> str(Left(b"daily", b"report", 1, b"", 0))
+        "the job 'daily' of the function 'report'"
+        """
+        unique, function = (name.decode(errors="replace")[:200] for name in (self.unique, self.function))
+        return f"the job {unique!r} of the function {function!r}"
+
     def digest(self) -> bytes:
         """The same for the same row, and for no other."""
         lengths = b"%d %d %d %d " % (len(self.unique), len(self.function), self.priority, self.due_at)

@@ -33,6 +33,7 @@ from abraxas_py.journal.gearmand import Left
 from abraxas_py.journal.leases import GRACE, Beat, Observer
 from abraxas_py.journal.mysql_codes import code_of
 from abraxas_py.journal.mysql_link import MysqlLink, MysqlPlace, is_passing, judge, reason_of
+from abraxas_py.protocol.packets import MAX_FUNCTION_BYTES, MAX_UNIQUE_BYTES
 
 __all__ = ["MysqlJournal"]
 
@@ -344,8 +345,8 @@ class MysqlJournal:
                 if not self._link.run(IMPORT, digest=job.digest().hex()):
                     known += 1
                     continue
-                if len(job.data) > self.largest_bytes:
-                    raise JournalError(f"a job is too large for {self._place}: raise max_allowed_packet there")
+                if misfit := _misfit(job, self.largest_bytes):
+                    raise JournalError(f"nothing was taken over into {self._place}: {job} {misfit}")
                 self._link.send(self._link.text(INSERT) + _values(job.record(row + taken)))
                 taken += 1
             self._link.run("COMMIT")
@@ -378,6 +379,17 @@ class MysqlJournal:
         if self._is_unknown:
             raise JournalUncertain(f"{self._place}: {reason_of(failure)}") from failure
         raise judge(self._place, failure) from failure
+
+
+def _misfit(job: Left, largest_bytes: float) -> str:
+    """Why the table cannot hold what another program has left; empty where it can."""
+    if len(job.unique) > MAX_UNIQUE_BYTES:
+        return f"has a unique of more than {MAX_UNIQUE_BYTES} bytes: delete its row"
+    if len(job.function) > MAX_FUNCTION_BYTES:
+        return f"has a function of more than {MAX_FUNCTION_BYTES} bytes: delete its row"
+    if len(job.data) > largest_bytes:
+        return "is too large: raise max_allowed_packet"
+    return ""
 
 
 def _values(record: Record) -> str:

@@ -17,6 +17,7 @@ from mysql_proxy_stage import Proxy
 from abraxas_py.broker import Amend, Remove
 from abraxas_py.errors import JournalError, JournalFenced, JournalRefused, JournalUncertain
 from abraxas_py.journal import mysql_link
+from abraxas_py.journal.gearmand import Left
 from abraxas_py.journal.leases import GRACE, LEASE
 from abraxas_py.journal.mysql import MysqlJournal
 from abraxas_py.journal.mysql_link import SILENCE, MysqlPlace
@@ -275,6 +276,32 @@ def test_names_are_taken_as_bytes_and_a_clock_of_the_server_means_nothing(mariad
         journal.close()
     finally:
         mariadb.sql("SET GLOBAL time_zone = DEFAULT, GLOBAL sql_mode = DEFAULT")
+
+
+@pytest.mark.parametrize(
+    ("odd", "says"),
+    [
+        (
+            Left("é".encode() * 40, b"f", 1, b"", 0),
+            "'é{40}' of the function 'f' has a unique of more than 64 bytes",
+        ),
+        (
+            Left(b"u", b"f" * 600, 1, b"", 0),
+            "'u' of the function 'f{200}' has a function of more than 512 bytes",
+        ),
+        (
+            Left(b"u", b"f", 1, bytes(9_000_000), 0),
+            "'u' of the function 'f' is too large: raise max_allowed_packet",
+        ),
+    ],
+    ids=["unique", "function", "data"],
+)
+def test_what_of_another_program_does_not_fit_is_named(
+    mariadb: MariaDb, place: MysqlPlace, odd: Left, says: str
+) -> None:
+    with pytest.raises(JournalError, match=f"nothing was taken over into .*: the job {says}"):
+        mysql(place).adopt([Left(b"a", b"f", 1, b"", 0), odd])
+    assert jobs(mariadb, place) == 0
 
 
 # Several servers
