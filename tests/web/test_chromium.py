@@ -373,7 +373,7 @@ def test_the_keyboard_goes_everywhere(browser: Browser, it: Shop) -> None:
         assert tab.evaluate("document.activeElement.textContent") == first
         tab.press("g")
         tab.press("m")
-        tab.until("location.pathname.endsWith('/methods')")
+        tab.until("location.pathname.endsWith('/methods') && document.readyState === 'complete'")
         tab.press("Tab")
         assert tab.evaluate("document.activeElement.textContent") == "Skip to the content"
 
