@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import ClassVar
 
+from gearbox.errors import StoreBusy
 from gearbox.job import Control, Job, NewJob, Status
 from gearbox.rules.recurrence import Schedule
 from gearbox.store import Lock
@@ -22,7 +23,7 @@ SELECT_TOKENS = "SELECT submit_token, id FROM gearbox_jobs WHERE submit_token IN
 SELECT_UNSTARTED = """
 SELECT job_id, epoch FROM gearbox_attempts WHERE job_id IN (%s) AND started_at IS NULL AND outcome IS NULL
 """
-LOCK_CONTROL = "SELECT concurrency FROM gearbox_controls WHERE method_name = :method FOR UPDATE"
+SELECT_CONTROL = "SELECT is_paused, concurrency FROM gearbox_controls WHERE method_name = :method"
 LOCK_GRAPH = "SELECT value FROM gearbox_meta WHERE name = 'database' FOR UPDATE"
 PUT_VERSION = """
 INSERT INTO gearbox_meta (name, value) VALUES ('controls', :version)
@@ -41,6 +42,7 @@ class MysqlTx(SqlTx):
         self.largest = min(largest, self.largest)
         self._tokens: dict[str, int | None] = {}  # those that were looked for, and whose they are
         self._unstarted: set[tuple[int, int]] = set()  # attempts of which that is known
+        self._settled: set[str] = set()  # methods whose control is locked
         self.is_nothing_due = False  # all that is due is in the hands of other cores
 
     def insert(self, new: NewJob, status: Status, now: float, who: str, why: str = "queued") -> Job:
@@ -93,13 +95,27 @@ class MysqlTx(SqlTx):
 
     def active(self, method: str) -> int:
         """Under the lock of the method's control, so that no two cores give away the same place."""
-        self._execute(LOCK_CONTROL, {"method": method})
+        self._lock_control(method, Lock.EXCLUSIVE)
         return super().active(method)
+
+    def hold(self, job: Job) -> None:
+        """Under the lock of the method's control, so that whoever resumes the method finds the job."""
+        if job.method not in self._settled:
+            self._lock_control(job.method, Lock.SHARED)
+        super().hold(job)
 
     def set_control(self, method: str, control: Control, now: float, who: str) -> None:
         """Also tells the other cores, which keep controls in memory."""
         super().set_control(method, control, now, who)
         self._execute(PUT_VERSION, {"version": secrets.token_hex(8)})
+
+    def _lock_control(self, method: str, lock: Lock) -> None:
+        """Nobody changes it until the commit. Raises `StoreBusy` if somebody has, since it was read into memory."""
+        row = self._execute(SELECT_CONTROL + self.LOCKS[lock], {"method": method}).fetchone()
+        if row is not None and Control(bool(row[0]), row[1]) != self.control(method):
+            self.is_control_changed = True  # so they are read anew
+            raise StoreBusy(f"{method} was paused, resumed or limited by another core meanwhile")
+        self._settled.add(method)
 
     def lock_graph(self) -> None:
         self._execute(LOCK_GRAPH, {})

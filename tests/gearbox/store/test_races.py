@@ -330,6 +330,41 @@ def test_a_pause_is_seen_by_the_other_core_at_once(it: Track) -> None:
         assert it.status(it.one.do(queue())) is Status.RUNNING
 
 
+def test_a_job_that_comes_while_the_other_core_resumes_its_method_starts(it: Track, mariadb: MariaDb) -> None:
+    resume = partial(controls.control, "a::b", {"is_paused": False})
+    has_come = threading.Event()
+
+    def come_after(tx: Tx, moment: Moment) -> Result:
+        it.other.do(resume)  # and by what this core has read, it is paused
+        return queue()(tx, moment)
+
+    def come_before(tx: Tx, moment: Moment) -> Result:
+        result = queue()(tx, moment)
+        has_come.set()
+        until_somebody_waits(mariadb)
+        return result
+
+    def resume_late(tx: Tx, moment: Moment) -> Result:
+        has_come.wait(10)
+        return resume(tx, moment)
+
+    it.one.do(partial(controls.control, "a::b", {"is_paused": True}))
+    assert it.status(it.one.do(come_after)) is Status.RUNNING
+    it.one.do(partial(controls.control, "a::b", {"is_paused": True}))
+    id, _ = it.race(come_before, resume_late)
+    assert it.status(id) is Status.RUNNING
+
+
+def test_a_limit_that_the_other_core_lowers_meanwhile_holds(it: Track) -> None:
+    def come(tx: Tx, moment: Moment) -> Result:
+        it.other.do(partial(controls.control, "a::b", {"concurrency": 1}))
+        return queue()(tx, moment)
+
+    it.one.do(partial(controls.control, "a::b", {"concurrency": 3}))
+    assert it.status(it.one.do(queue())) is Status.RUNNING
+    assert it.status(it.one.do(come)) is Status.READY
+
+
 def test_what_a_dead_core_left_is_adopted_once(it: Track) -> None:
     for racer in (it.one, it.other):
         racer.do(partial(cores.join, racer.name))
