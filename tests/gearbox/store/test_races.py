@@ -21,7 +21,7 @@ from race_stage import Track, track
 from store_stage import NOW
 
 from gearbox.errors import RpcError
-from gearbox.job import ACTIVE, Ended, NewJob, Outcome, Reported, Status
+from gearbox.job import ACTIVE, Control, Ended, NewJob, Outcome, Reported, Status
 from gearbox.rules.recurrence import Missed, Overlap, Schedule
 from gearbox.steps import controls, cores, life, orphans, recurring
 from gearbox.store import Lock, Moment, Result, Step, Tx
@@ -363,6 +363,15 @@ def test_a_limit_that_the_other_core_lowers_meanwhile_holds(it: Track) -> None:
     it.one.do(partial(controls.control, "a::b", {"concurrency": 3}))
     assert it.status(it.one.do(queue())) is Status.RUNNING
     assert it.status(it.one.do(come)) is Status.READY
+
+
+def test_a_limit_that_is_set_while_the_other_core_pauses_the_method_leaves_it_paused(it: Track) -> None:
+    def limit(tx: Tx, moment: Moment) -> Result:
+        it.other.do(partial(controls.control, "a::b", {"is_paused": True}))
+        return controls.control("a::b", {"concurrency": 5}, tx, moment)
+
+    it.one.do(partial(controls.control, "a::b", {"concurrency": 3}))
+    assert it.one.do(limit) == Control(is_paused=True, concurrency=5)
 
 
 def test_what_a_dead_core_left_is_adopted_once(it: Track) -> None:
