@@ -70,12 +70,10 @@ class Core(Engine):
             self._nursery = nursery
             nursery.start_soon(self._loop)
             nursery.start_soon(self._mind_store)
-            await self._adopt()
+            await self.adopt()
             self._not_due_before = -inf
             self._wake.set()
             task_status.started()
-            if self._store.is_shared:
-                nursery.start_soon(self._look_at_all)
             nursery.start_soon(self._sweep)
             nursery.start_soon(self._sweep_all)
             nursery.start_soon(self._ask_about_orphans)
@@ -99,12 +97,8 @@ class Core(Engine):
             except RpcError:
                 await trio.sleep(PAUSE_LONGEST)
 
-    async def take_over(self) -> None:
-        """What cores that are no more left: their jobs, and the news that they had not passed on."""
-        await self._adopt()
-        await self._look_at_all()
-
-    async def _adopt(self) -> None:
+    async def adopt(self) -> None:
+        """Take over the jobs of cores that are no more."""
         above: int | None = 0
         while above is not None:
             adopted: Adopted = await self._insist(partial(orphans.recover, RESTART_GRACE, above))
@@ -113,8 +107,8 @@ class Core(Engine):
             for orphan in adopted.orphans:
                 self._orphans[orphan.job.id, orphan.job.epoch] = orphan, until
 
-    async def _look_at_all(self) -> None:
-        """At all jobs that have not started: a millisecond each, so nothing may wait for it."""
+    async def look_at_all(self) -> None:
+        """At all jobs that have not started, for the news that another core had not passed on: a millisecond each."""
         await self._walk(SWEEP)
 
     async def _ask_about_orphans(self) -> None:
@@ -198,7 +192,7 @@ class Core(Engine):
             if await self._answer_ended():
                 break
             await trio.sleep(PAUSE_LONGEST)
-        await self._walk(partial(life.sweep, (Status.READY, Status.WAITING)))
+        await self.look_at_all()
 
     async def _look_for_unsent(self) -> None:
         """Jobs claimed by a transaction whose end was not heard of: it was stored after all, and nothing was sent."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import structlog
@@ -40,8 +41,10 @@ def name() -> str:
 async def keep(core: Core, clock: Callable[[], float] = steady) -> None:
     """Beat, watch the others, and take over from the dead, for as long as the core runs."""
     observer = Observer(core.instance)
-    known_dead: set[str] | None = None  # those of the time before this core are its start's business
+    known_dead: set[str] | None = None
+    wanted, looks = trio.open_memory_channel[None](1)  # however many die meanwhile, one more look does
     async with open_nursery() as nursery:
+        nursery.start_soon(_look, core, looks)
         while True:
             try:
                 rows: list[CoreRow]
@@ -57,7 +60,17 @@ async def keep(core: Core, clock: Callable[[], float] = steady) -> None:
                 log.debug("no heartbeat", error=str(error))
                 await trio.sleep(HEARTBEAT)
             else:
-                if known_dead is not None and not dead <= known_dead:
-                    nursery.start_soon(core.take_over)  # which may take longer than a lease, with many jobs
+                if not dead <= (known_dead or set()):
+                    nursery.start_soon(core.adopt)
+                    if known_dead is not None:  # otherwise the first look is on its way
+                        with suppress(trio.WouldBlock):
+                            wanted.send_nowait(None)
                 known_dead = dead
                 await trio.sleep(observer.pause(clock()))
+
+
+async def _look(core: Core, looks: trio.MemoryReceiveChannel[None]) -> None:
+    """At all jobs, at the start and after deaths; with many jobs it takes longer than a lease."""
+    await core.look_at_all()
+    async for _ in looks:
+        await core.look_at_all()

@@ -167,21 +167,26 @@ async def _live(
     """
     core = running.core
     link = link_of(core, store, servers, census)
+    runs = trio.Event()
     async with open_nursery() as nursery:
+
+        async def run() -> None:
+            await nursery.start(core.run, link)
+            runs.set()
+
         nursery.start_soon(_end_with, core.fenced, nursery.cancel_scope)
+        nursery.start_soon(run)
         if store.is_shared:
             nursery.start_soon(cores.keep, core)  # before it has adopted what others left, which may take long
-        async with _unless(stop):
-            await nursery.start(core.run, link)
-        if stop.is_set():
-            nursery.cancel_scope.cancel()
-            return
-        nursery.start_soon(core.vitals.watch_loop)
-        begun()
         try:
-            async with _unless(stop) as waiting:
-                waiting.start_soon(_tell_of_gearman, running.servers)
-                await nursery.start(link.run)
+            async with _unless(stop):
+                await runs.wait()
+            if not stop.is_set():
+                nursery.start_soon(core.vitals.watch_loop)
+                begun()
+                async with _unless(stop) as waiting:
+                    waiting.start_soon(_tell_of_gearman, running.servers)
+                    await nursery.start(link.run)
             if not stop.is_set():
                 started()
             await stop.wait()

@@ -153,9 +153,9 @@ class Cluster:
             with scope:
                 async with trio.open_nursery() as nursery:
                     await nursery.start(door.serve)
+                    nursery.start_soon(cores.keep, core, trio.current_time)
                     await nursery.start(core.run, link)
                     await nursery.start(link.run)
-                    nursery.start_soon(cores.keep, core, trio.current_time)
                     async with open_gearbox([door.dial]) as gearbox:
                         opened.append(gearbox)
                         task_status.started()

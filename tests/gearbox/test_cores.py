@@ -113,7 +113,7 @@ async def test_a_core_beats_however_long_it_looks_at_what_a_dead_one_left(
     async def look_for_long(core: Core) -> None:
         await trio.sleep(1000)
 
-    monkeypatch.setattr(Core, "_look_at_all", look_for_long)
+    monkeypatch.setattr(Core, "look_at_all", look_for_long)
     async with cluster(tmp_path / "db") as it:
         one, other, third = [await it.start(name) for name in ("one", "other", "third")]
         one.kill()

@@ -408,7 +408,7 @@ OWN = [
         "no recovery",
         "a core that starts looks at nothing",
         CORE,
-        "            await self._adopt()\n            self._not_due_before = -inf",
+        "            await self.adopt()\n            self._not_due_before = -inf",
         "            self._not_due_before = -inf",
     ),
     Mutant(
