@@ -55,6 +55,9 @@ __all__ = [
 ]
 
 
+FEW = 8  # jobs that are taken out of a queue one by one: some such searches cost as much as a sweep of all of it
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """How a broker behaves, where that is a matter of taste; the defaults are gearmand's, except `worker_wakeup`."""
@@ -216,7 +219,11 @@ class Queue:
         for job in jobs:
             self.withhold(job)
         self.live -= len(jobs)
-        self._sweep()
+        if len(jobs) > FEW:
+            self._sweep()
+        else:
+            for job in jobs:
+                self._jobs.remove(job)
 
     def take_out(self, job: Job) -> None:
         """Take out a job that was put aside."""
