@@ -106,9 +106,9 @@ class MysqlTx(SqlTx):
 
     def set_control(self, method: str, control: Control, now: float, who: str) -> None:
         """Also tells the other cores, which keep controls in memory."""
+        self._execute(PUT_VERSION, {"version": secrets.token_hex(8)})  # so that one at a time goes on
         self._lock_control(method, Lock.EXCLUSIVE)  # what the caller has not changed is as in memory
         super().set_control(method, control, now, who)
-        self._execute(PUT_VERSION, {"version": secrets.token_hex(8)})
 
     def _lock_control(self, method: str, lock: Lock) -> None:
         """Nobody changes it until the commit. Raises `StoreBusy` if somebody has, since it was read into memory."""
