@@ -23,7 +23,7 @@ from gearbox.work import child
 from gearbox.work.child import execute, run
 from gearbox.work.runner import Command, Exit, Input, Invocation, Output, Report
 
-NoThreads = Callable[[], AbstractContextManager[None]]
+Shortage = Callable[[], AbstractContextManager[None]]
 
 
 def sh(text: str, *arguments: str) -> Invocation:
@@ -209,8 +209,8 @@ def no_descriptors() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, usual)
 
 
-async def test_a_job_waits_for_a_machine_that_is_short_of_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(child, "SHORTAGE_PAUSE", 0.01)
+async def waits(shortage: Shortage, reason: str) -> None:
+    """A job does, for as long as the machine is short of something, and says why."""
     reasons: list[str] = []
     reports: list[Report] = []
 
@@ -219,35 +219,27 @@ async def test_a_job_waits_for_a_machine_that_is_short_of_what_it_needs(monkeypa
         reports.append(report)
 
     async with trio.open_nursery() as nursery:
-        with no_descriptors():
+        with shortage():
             nursery.start_soon(echo)
             await trio.sleep(0.2)
-            assert reasons == ["Too many open files"]
+            assert reasons == [reason]
             assert not reports
     assert reports == [complete("hi\n")]
+
+
+async def test_a_job_waits_for_a_machine_that_is_short_of_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "SHORTAGE_PAUSE", 0.01)
+    await waits(no_descriptors, "Too many open files")
 
 
 async def test_a_job_waits_for_the_thread_in_which_its_command_is_started(
-    monkeypatch: pytest.MonkeyPatch, no_threads: NoThreads
+    monkeypatch: pytest.MonkeyPatch, no_threads: Shortage
 ) -> None:
     monkeypatch.setattr(child, "SHORTAGE_PAUSE", 0.01)
-    reasons: list[str] = []
-    reports: list[Report] = []
-
-    async def echo() -> None:
-        report, _ = await run("echo hi", Input.IGNORE, Output.STRING, None, held_up=reasons.append)
-        reports.append(report)
-
-    async with trio.open_nursery() as nursery:
-        with no_threads():
-            nursery.start_soon(echo)
-            await trio.sleep(0.2)
-            assert reasons == ["can't start new thread"]
-            assert not reports
-    assert reports == [complete("hi\n")]
+    await waits(no_threads, "can't start new thread")
 
 
-async def test_much_output_is_decoded_without_a_thread_where_none_can_be_started(no_threads: NoThreads) -> None:
+async def test_much_output_is_decoded_without_a_thread_where_none_can_be_started(no_threads: Shortage) -> None:
     with ExitStack() as shortage:
         report, _ = await run(
             "yes | head -c 2000000",
