@@ -251,17 +251,18 @@ def listen(endpoint: Endpoint) -> list[tuple[socket.socket, str]]:
             listener.setblocking(False)
             bound = Endpoint(endpoint.scheme, *listener.getsockname()[:2])
             listeners[-1] = (listener, str(bound))
-    except OSError as error:
+    except (OSError, ValueError) as error:  # the last: no name can be written so
         for listener, _ in listeners:
             listener.close()
         raise ListenError(f"cannot listen on {endpoint}: {_plain(error)}{_advice(error)}") from error
     return listeners
 
 
-def _advice(error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
+def _advice(error: OSError | ValueError) -> str:
+    number = getattr(error, "errno", None)
+    if number == errno.EADDRINUSE:
         return "; is another server running there? Stop it, or choose another port"
-    if error.errno == errno.EACCES:
+    if number == errno.EACCES:
         return "; choose a port above 1023, or a path that may be written"
     return ""
 
@@ -275,7 +276,7 @@ def _listen_unix(endpoint: Endpoint) -> socket.socket:
         listener.bind(endpoint.path)
         listener.listen(BACKLOG)
         listener.setblocking(False)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         listener.close()
         raise ListenError(f"cannot listen on {endpoint}: {_plain(error)}{_advice(error)}") from error
     return listener

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import socket
 from collections.abc import Callable
@@ -129,6 +130,15 @@ async def test_a_unix_socket_is_served_and_taken_away(tmp_path: Path) -> None:
     async with serve(f"unix://{path}") as server, open_admin(server.endpoints[0]) as admin:
         assert await admin.version() == "1.1.20"
     assert not path.exists()
+
+
+@pytest.mark.parametrize("endpoint", ["unix:///tmp/a\0b", "unix:///tmp/\ud800", "a\0b:0"])
+async def test_what_cannot_be_the_name_of_a_place_is_refused_and_leaves_nothing_open(endpoint: str) -> None:
+    with pytest.raises(ListenError, match="cannot listen on"):
+        await Server().serve([endpoint])
+    with pytest.raises(ConnectionLost, match="cannot connect to"):
+        await connect(endpoint)
+    gc.collect()  # what is open still would be told of
 
 
 async def test_a_unix_socket_left_by_a_killed_server_is_taken_over_but_not_a_living_one(tmp_path: Path) -> None:
