@@ -43,7 +43,11 @@ ABRAXAS = {
     "journal/leases": (PURE, set()),
     "journal/gearmand": ("", {"broker", "errors", "journal", "pymysql"}),
     "journal/mysql_codes": ("", {"pymysql"}),
-    "journal/mysql_link": ("", {"errors", "journal.leases", "journal.mysql_codes", "pymysql"}),
+    "journal/mysql_connection": ("", {"pymysql"}),
+    "journal/mysql_link": (
+        "",
+        {"errors", "journal.leases", "journal.mysql_codes", "journal.mysql_connection", "pymysql"},
+    ),
     "journal/mysql": ("", {"broker", "errors", "journal", "protocol.packets", "pymysql"}),
     "journal/sqlite": ("", {"broker", "errors", "inode", "journal"}),
     "journal/writer": ("", {"broker", "errors", "hang", "journal", "nursery", "trio"}),

@@ -14,6 +14,7 @@ from pymysql.constants import CLIENT, CR, ER
 from abraxas_py.errors import JournalRefused
 from abraxas_py.journal.leases import LEASE
 from abraxas_py.journal.mysql_codes import BUSY, CUT, FULL, READ_ONLY, code_of
+from abraxas_py.journal.mysql_connection import open_connection
 
 __all__ = ["DEFAULT_TABLE", "MysqlLink", "MysqlPlace", "is_passing", "judge", "reason_of"]
 
@@ -101,7 +102,9 @@ class MysqlLink:
             tls = place.tls()
         except OSError as error:
             raise pymysql.err.OperationalError(CR.CR_CONN_HOST_ERROR, str(error)) from error
-        connection = pymysql.connect(
+        return open_connection(
+            SESSION,
+            ISOLATION,
             host="localhost" if is_local else place.host,
             port=place.port,
             unix_socket=place.host if is_local else None,
@@ -117,10 +120,7 @@ class MysqlLink:
             autocommit=True,
             ssl=tls,
             ssl_disabled=is_local,
-            init_command=SESSION,
         )
-        connection.query(ISOLATION)
-        return connection
 
     def mend(self, error: pymysql.Error) -> None:
         """Leave nothing of a transaction: a lock wait that ends takes back its own statement only."""

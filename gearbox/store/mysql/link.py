@@ -9,6 +9,7 @@ import pymysql
 from pymysql.constants import CLIENT, ER
 
 from abraxas_py.journal.mysql_codes import AWAY, BUSY, CUT, FULL, READ_ONLY, code_of
+from abraxas_py.journal.mysql_connection import open_connection
 from gearbox.errors import StoreAway, StoreBusy, StoreError, StoreFull
 from gearbox.store.address import MysqlAddress
 
@@ -34,7 +35,9 @@ CONTENDED = {ER.DUP_ENTRY, ER.ROW_IS_REFERENCED_2, ER.NO_REFERENCED_ROW_2}  # an
 def connect(address: MysqlAddress, answer_timeout: float | None = ANSWER_TIMEOUT) -> Any:
     """A connection that is set up for us. Raises `StoreAway`; or another `StoreError`, where waiting does not help."""
     try:
-        connection = pymysql.connect(
+        return open_connection(
+            SESSION,
+            ISOLATION,
             host=address.host,
             port=address.port,
             unix_socket=address.unix_socket,
@@ -50,14 +53,10 @@ def connect(address: MysqlAddress, answer_timeout: float | None = ANSWER_TIMEOUT
             autocommit=False,
             ssl=tls_context(address),  # None: TLS wherever the server offers it
             ssl_disabled=address.unix_socket is not None,
-            init_command=SESSION,
         )
-        with connection.cursor() as cursor:
-            cursor.execute(ISOLATION)
     except (pymysql.Error, OSError) as error:
         kind = StoreAway if code_of(error) in AWAY and not _is_mistrust(error) else StoreError
         raise kind(f"cannot use the database {address}: {_reason(error)}") from error
-    return connection
 
 
 def _is_mistrust(error: BaseException) -> bool:
