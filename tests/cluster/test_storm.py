@@ -15,8 +15,6 @@ SECONDS = float(os.environ.get("GEARBOX_TEST_STORM", "20"))
 SEED = int(os.environ.get("GEARBOX_TEST_SEED", "1"))
 
 
-# pymysql forgets the socket of a connection that the dying server does not greet.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.gearmand
 @pytest.mark.mariadb
 def test_a_short_storm_loses_nothing_and_runs_nothing_twice_at_once(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ from pathlib import Path
 from signal import SIGTERM, Signals
 from typing import Any
 
-import pymysql
 import pymysql.err
 
+from abraxas_py.journal.mysql_connection import open_connection
 from gearbox.store.address import MysqlAddress
 
 DUMPS = Path(__file__).parent / "dumps"
@@ -113,8 +113,9 @@ class MariaDb:
         self._process = None
 
     def connect(self, database: str | None = None) -> Any:
-        return pymysql.connect(
+        return open_connection(
             unix_socket=self.socket,
+            connect_timeout=START_TIMEOUT,
             user="root",
             database=database,
             autocommit=True,
