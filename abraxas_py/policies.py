@@ -14,7 +14,6 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator
 from dataclasses import fields
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from abraxas_py.errors import AbraxasError
 __all__ = ["PolicyError", "read_policies"]
 
 _SETTINGS = {field.name for field in fields(Policy)} - {"functions"}
+_LARGEST = 2**32 - 1
 
 
 class PolicyError(AbraxasError):
@@ -52,10 +52,11 @@ def _faults(table: Any) -> Iterator[str]:
         yield " must be a table"
         return
     for name, value in table.items():
-        is_number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+        least = 1 if name == "backoff" else 0
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if name not in _SETTINGS:
             yield f".{name} is not known"
-        elif not is_number or value < (1 if name == "backoff" else 0):
-            yield f".{name} must be a number of at least {1 if name == 'backoff' else 0}"
+        elif not is_number or not least <= value <= _LARGEST:
+            yield f".{name} must be a number from {least} to {_LARGEST}"
         elif name == "retries" and not isinstance(value, int):
             yield ".retries must be a whole number"

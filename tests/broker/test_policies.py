@@ -189,8 +189,10 @@ def test_a_file_says_what_the_policies_are(tmp_path: Path) -> None:
         ("functions = 5", "functions must be tables"),
         ("[functions.f]\nretry = 5", "functions.f.retry is not known"),
         ("[functions.f]\nretries = 1.5", "functions.f.retries must be a whole number"),
-        ("[functions.f]\nmax_delay = -1", "functions.f.max_delay must be a number of at least 0"),
-        ("[functions.f]\nbackoff = 0.5", "functions.f.backoff must be a number of at least 1"),
+        ("[functions.f]\nmax_delay = -1", "functions.f.max_delay must be a number from 0 to 4294967295"),
+        ("[functions.f]\nbackoff = 0.5", "functions.f.backoff must be a number from 1 to 4294967295"),
+        ("[functions.f]\nretries = 1" + "0" * 400, "functions.f.retries must be a number from 0 to 4294967295"),
+        ("[functions.f]\nretry_delay = nan", "functions.f.retry_delay must be a number from 0 to 4294967295"),
         ("[functions", "Expected"),
     ],
 )
