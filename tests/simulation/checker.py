@@ -158,15 +158,18 @@ def _check_calls(world: World) -> None:
         if call.id is not None and ids != [call.id]:
             world.violate("S1 ack", f"call {call.n} was acknowledged as {call.id}, stored is {ids}")
         if call.id in world.audit.jobs:
-            _check_instants(world, call, world.audit.jobs[call.id])
+            _check_stored(world, call, world.audit.jobs[call.id])
         if call.refused is not None and call.id is None and ids and not call.is_unknown:
             world.violate("S1 refused", f"call {call.n} was refused with {call.refused}, and is stored as {ids}")
         if call.id is None and call.refused is None:
             world.violate("L8 queue", f"call {call.n} has no answer")
 
 
-def _check_instants(world: World, call: Call, job: Job) -> None:
-    """S1: what is stored is what was asked for, to the microsecond."""
+def _check_stored(world: World, call: Call, job: Job) -> None:
+    """S1: what is stored is what was asked for, to the last letter and the microsecond."""
+    args = call.params["args"]
+    if job.arguments != (None if args is None else dump(args)):
+        world.violate("S1 stored", f"{job.id} was to have {args!r:.200}, its row has {job.arguments!r:.200}")
     for name, at in (("after_date", job.after_date), ("expires", job.expires)):
         asked = call.params.get(name)
         if (asked is None) != (at is None) or (asked is not None and abs(asked / 1000 - at) > 2e-6):

@@ -28,6 +28,19 @@ AIMED = 0.5  # of the faults wait for an event of the system
 LONG = 0.15  # of the seeds go on until what was cut off for minutes has come back
 QUIET, QUIETLY = 65.0, 4  # s that one seed in four goes on when all is done: whatever comes late comes within that time
 CALM = 0.12  # of the seeds have no fault: there every job must end exactly as its plan says
+ODD = 0.25  # of the jobs are given something that is rarely seen, and their workers give it back
+ODDITIES: tuple[Any, ...] = (
+    "\ud800", "a\0b\x1b[31m\r\n", "<b>'\"`\u2028", {"": {"\udfff": "é"}}, "x" * 70_000, 2**63, -(2**64), 10**400,
+    5e-324, 1.7976931348623157e308, -0.0, 9007199254740993, True, [], {}, [[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]],
+    [None] * 500, {"jsonrpc": "2.0", "id": 1, "result": None}, {"stream": "H:x:1"},
+)  # fmt: skip
+ODD_OPTION = 0.06  # of the jobs are asked for in an odd way: some are refused, none may be forgotten
+ODD_OPTIONS: tuple[dict[str, Any], ...] = (
+    {"dedupe": "\ud800"}, {"dedupe": "a\0b"}, {"dedupe": ""}, {"dedupe": "long" * 300}, {"priority": "urgent"},
+    {"timeout": 1e300}, {"timeout": -1}, {"timeout": 5e-324}, {"max_retries": 2**70}, {"max_retries": True},
+    {"retry_delay": 1e300, "max_retries": 1}, {"retry_delay": "1", "max_retries": 1}, {"after_id": 2**62},
+    {"before_id": 2**63}, {"after_id": -1}, {"after_date": 1e300}, {"expires": -1e300},
+)  # fmt: skip
 
 
 @attrs.frozen
@@ -67,7 +80,8 @@ def plan_of(seed: int) -> Plan:
     chance = random.Random(seed)
     until = chance.uniform(90, 200) if chance.random() < LONG else chance.uniform(15, 90)
     cores = chance.choice([1, 1, 1, 2, 3])
-    author = _Author(chance, until, Place(cores, is_embedded=cores == 1 and chance.random() < 0.7))
+    place = Place(cores, is_embedded=cores == 1 and chance.random() < 0.7)
+    author = _Author(chance, random.Random(f"odd {seed}"), until, place)
     for _ in range(chance.randint(15, 40)):
         author.queue()
     for _ in range(chance.randint(10, 35)):
@@ -101,8 +115,9 @@ class Place:
 class _Author:
     """Draws steps."""
 
-    def __init__(self, chance: random.Random, until: float, place: Place) -> None:
+    def __init__(self, chance: random.Random, oddity: random.Random, until: float, place: Place) -> None:
         self.chance = chance
+        self.oddity = oddity
         self.until = until
         self.place = place
         self.steps: list[Step] = []
@@ -147,6 +162,10 @@ class _Author:
             options["timeout"] = chance.choice([0.5, 2.0, 10.0])
         if method == NOOPWAIT and chance.random() < 0.5:
             options["timeout"] = chance.choice([1.0, 20.0])
+        if args is not None and self.oddity.random() < ODD:
+            args["odd"] = self.oddity.choice(ODDITIES)
+        if self.oddity.random() < ODD_OPTION:
+            options |= self.oddity.choice(ODD_OPTIONS)
         step = {
             "n": n,
             "client": chance.choice(CLIENTS),

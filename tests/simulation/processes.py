@@ -164,7 +164,7 @@ async def perform(node: Node, work: Assignment) -> Report:
         await command.ended.wait()
     finally:
         command.kill()
-    report = report_of(deed, ticket.id, ticket.attempt) if command.is_done else failure(137, "killed")
+    report = report_of(deed, ticket.id, ticket.attempt, work.params) if command.is_done else failure(137, "killed")
     node.world.ledger.reported.setdefault((ticket.id, ticket.attempt), []).append(report.data)
     return report
 
@@ -208,13 +208,13 @@ def deed_of(params: Any, attempt: int) -> tuple[str, float]:
     return deed, seconds
 
 
-def report_of(deed: str, job: int, attempt: int) -> Report:
+def report_of(deed: str, job: int, attempt: int, params: Any) -> Report:
     """What comes out of a deed that was done."""
     if deed == "fail":
         return failure(7, "as planned", {"attempt": attempt})
     if deed == "big":
         return Report(Status.COMPLETE, {"job": job, "attempt": attempt, "text": "é\n\u2028" * 500})
-    return Report(Status.COMPLETE, {"job": job, "attempt": attempt})
+    return Report(Status.COMPLETE, {"job": job, "attempt": attempt, "odd": params.get("odd")})
 
 
 async def raw_worker(node: Node, nursery: trio.Nursery) -> None:
@@ -231,7 +231,7 @@ async def raw_worker(node: Node, nursery: trio.Nursery) -> None:
                 await command.ended.wait()
             finally:
                 command.kill()
-            report = report_of(deed, id, attempt)
+            report = report_of(deed, id, attempt, request["params"])
             answer = json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": None}).encode()
             if deed == "mute":  # it never says what came out
                 return answer
