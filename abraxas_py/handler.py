@@ -84,7 +84,10 @@ def beyond_the_job(error: BaseException) -> BaseException | None:
     BaseExceptionGroup('', [KeyboardInterrupt()])
     """
     if isinstance(error, BaseExceptionGroup):
-        return error.subgroup((trio.Cancelled, KeyboardInterrupt))
+        try:
+            return error.subgroup((trio.Cancelled, KeyboardInterrupt))
+        except RecursionError:  # groups within each other that no nurseries made: those are too few
+            return None
     return error if isinstance(error, trio.Cancelled | KeyboardInterrupt) else None
 
 
@@ -92,6 +95,6 @@ def text_of(error: BaseException) -> bytes:
     """An exception as the data of a WORK_EXCEPTION."""
     try:
         text = str(error)
-    except Exception:
+    except BaseException:
         text = "<exception str() failed>"  # as Python's own tracebacks have it
     return f"{type(error).__name__}: {text}".encode(errors="backslashreplace")

@@ -81,7 +81,14 @@ async def test_what_a_handler_raises_ends_the_job() -> None:
 
 class Mute(Exception):
     def __str__(self) -> str:
-        raise ValueError("no text")
+        raise self.args[0] if self.args else ValueError("no text")
+
+
+def groups_within_each_other() -> BaseException:
+    error: Exception = ValueError("innermost")
+    for _ in range(2000):
+        error = ExceptionGroup("around", [error])
+    return error
 
 
 @pytest.mark.parametrize(
@@ -92,6 +99,8 @@ class Mute(Exception):
         (GeneratorExit(), "GeneratorExit: "),
         (BaseExceptionGroup("both", [SystemExit(3)]), "BaseExceptionGroup: both"),
         (Mute(), "Mute: <exception str"),
+        (Mute(SystemExit()), "Mute: <exception str"),
+        (groups_within_each_other(), "ExceptionGroup: around"),
     ],
 )
 async def test_whatever_a_handler_raises_ends_its_job_alone(error: BaseException, text: str) -> None:
