@@ -199,7 +199,16 @@ def completed(value: Any) -> Report:
 
 
 def failed(problem: BaseException) -> Report:
-    """The report of a function that raised `problem`."""
+    """The report of a function that raised `problem`, be it one that cannot tell of itself."""
+    try:
+        return _told(problem)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as second:
+        return failure(Code.JOB_ERRORED, f"{type(problem).__name__}, which cannot be told: {type(second).__name__}")
+
+
+def _told(problem: BaseException) -> Report:
     if isinstance(problem, RpcError):
         try:
             return Report(Status.ERRORED, _as_read(problem.as_json()))

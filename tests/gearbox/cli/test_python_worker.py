@@ -164,6 +164,47 @@ async def test_what_is_no_exception_elsewhere_fails_its_job_alone(open_gearman: 
                 assert (report["data"]["code"], report["data"]["message"]) == (-28500, message)
 
 
+async def test_an_exception_that_cannot_tell_of_itself_fails_its_job_alone(open_gearman: Any) -> None:
+    class Bare(RpcError):
+        def __init__(self) -> None:
+            pass
+
+    class Mute:
+        def __str__(self) -> str:
+            raise SystemExit
+
+    def groups() -> Exception:
+        error: Exception = ValueError("innermost")
+        for _ in range(2000):
+            error = ExceptionGroup("around", [error])
+        return error
+
+    errors: list[Callable[[], Exception]] = [
+        Bare,
+        groups,
+        lambda: SyntaxError("no", ("file", 1, "column", 5)),  # type: ignore[arg-type]
+        lambda: RpcError(1, Mute()),  # type: ignore[arg-type]
+    ]
+    async with open_gearman(ACCEPTING) as gearman:
+        worker = Worker([gearman.address])
+
+        @worker.method("a::plain")
+        def plain(number: int) -> None:
+            raise errors[number]()
+
+        @worker.method("a::async")
+        async def asynchronous(number: int) -> None:
+            raise errors[number]()
+
+        async with working(worker):
+            for method in ("a::plain", "a::async"):
+                messages = [(await do(gearman, method, [number]))["data"]["message"] for number in range(4)]
+                for name, message in zip(
+                    ("Bare,", "ExceptionGroup", "SyntaxError,", "RpcError,"), messages, strict=True
+                ):
+                    assert message.startswith(name)
+
+
 def nested(levels: int) -> Any:
     value: Any = ()
     for _ in range(levels - 1):
