@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import trio
 import trio.lowlevel
+import trio.testing
 
 from abraxas_py import JobFailed, open_client
 from gearbox import rpc
@@ -318,6 +319,26 @@ async def test_progress_may_be_a_number_of_any_kind_and_what_is_none_fails_its_j
                 assert report["data"]["message"] == f"ValueError: progress is not a finite number: {number}"
             await submit(gearman.address, "a::tell", "42.5", gearbox_id=7, gearbox_attempt=1)
             assert gearman.params_of("job_data")[0] == {"id": 7, "attempt": 1, "progress": 42.5}
+
+
+async def test_progress_that_comes_to_light_after_the_job_s_end_is_not_told(open_gearman: Any) -> None:
+    """And nobody waits for more of it."""
+    async with open_gearman(ACCEPTING) as gearman:
+        worker = Worker([gearman.address])
+
+        @worker.method("a::tell")
+        async def tell() -> None:
+            current_job().progress(99)
+
+        async with working(worker):
+            await do(gearman, "a::tell", None)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            tasks = trio.lowlevel.current_statistics().tasks_living
+            for _ in range(3):
+                await submit(gearman.address, "a::tell", None, gearbox_id=7, gearbox_attempt=1)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            assert trio.lowlevel.current_statistics().tasks_living == tasks
+    assert not any("progress" in report for report in gearman.params_of("job_data"))
 
 
 async def test_a_job_that_is_not_wanted_any_more_is_stopped_and_not_reported(
