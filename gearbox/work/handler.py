@@ -153,7 +153,8 @@ class Handler:
         assigned_at = trio.current_time()
         self._teller.say(f"==> Processing {name}")
         if ticket is not None and not await self._has_leave(ticket):
-            return rpc.error(request.id, RpcError(Code.NO_LEAVE, "no leave to start")), None
+            refused = RpcError(Code.NO_LEAVE, "no leave to start")
+            return b"" if request.id is None else rpc.error(request.id, refused), None
         task.assignment = Assignment(request, ticket, assigned_at)
         report = await self._work(task.assignment)
         if report is None:

@@ -341,6 +341,15 @@ async def test_progress_that_comes_to_light_after_the_job_s_end_is_not_told(open
     assert not any("progress" in report for report in gearman.params_of("job_data"))
 
 
+async def test_a_notification_without_leave_is_answered_with_nothing(open_gearman: Any) -> None:
+    async with open_gearman({**ACCEPTING, "job_start": lambda params: False}) as gearman:
+        worker = Worker([gearman.address])
+        worker.method("a::b")(lambda: None)
+        request = rpc.request("a::b", None, meta={"gearbox_id": 7, "gearbox_attempt": 1})
+        async with working(worker), open_client(gearman.address) as client:
+            assert await client.submit("a::b", request) == b""
+
+
 async def test_a_job_that_is_not_wanted_any_more_is_stopped_and_not_reported(
     open_gearman: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
