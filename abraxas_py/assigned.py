@@ -115,7 +115,10 @@ class Assigned:
 
     def status(self, numerator: float, denominator: float = 1) -> None:
         """Send progress (WORK_STATUS): `status(0.25)` or `status(1, 4)`."""
-        self._report(Type.WORK_STATUS, b"%b\0%b" % (str(numerator).encode(), str(denominator).encode()))
+        numbers = f"{numerator}\0{denominator}".encode()
+        if numbers.count(b"\0") > 1:  # the server's ERROR would be taken for the answer to somebody else's request
+            raise LocalProtocolError(f"progress is two numbers, not {numerator!r} and {denominator!r}")
+        self._report(Type.WORK_STATUS, numbers)
 
     def complete(self, data: bytes | str = b"") -> None:
         """End the job with its result (WORK_COMPLETE), behind what was written to `output`.

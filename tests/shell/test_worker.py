@@ -190,6 +190,17 @@ async def test_text_that_is_no_utf_8_ends_its_job_alone() -> None:
         nursery.cancel_scope.cancel()
 
 
+async def test_progress_that_is_no_number_ends_its_job_alone() -> None:
+    server = Server()
+    worker = Worker(server.dial)
+    worker.add("f", lambda job: job.status("1\0002"))  # type: ignore[arg-type]
+    async with open_client(server.dial) as client, trio.open_nursery() as nursery:
+        await nursery.start(worker.run)
+        with pytest.raises(JobRaised, match="progress is two numbers"):
+            await client.submit("f")
+        nursery.cancel_scope.cancel()
+
+
 async def test_what_no_packet_holds_ends_its_job_in_an_exception() -> None:
     """The server would hang up on it, and give the job to the next worker, for ever."""
     server = Server()
