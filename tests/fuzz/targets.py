@@ -11,6 +11,7 @@ from fuzz_environment import Environment
 from fuzz_gearmand import AgainstGearmand
 from fuzz_lines import Lines
 from fuzz_packets import Packets
+from fuzz_payloads import Payloads
 from fuzz_rpc import Rpc
 from fuzz_store import StoreOnMariadb, StoreOnSqlite
 from fuzz_streams import Streams
@@ -30,6 +31,7 @@ TARGETS: Mapping[str, Callable[[], Target]] = {
         Environment,
         Arguments,
         Rpc,
+        Payloads,
         StoreOnSqlite,
         StoreOnMariadb,
     )
