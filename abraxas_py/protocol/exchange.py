@@ -84,6 +84,8 @@ class Exchange(Generic[CallT]):
             calls = self._running.get(handle)
             if calls is None:
                 return None
+            if end < 0 and type is not Type.WORK_FAIL:  # before its call is taken out, to be lost with the connection
+                raise RemoteProtocolError("INVALID_PACKET", f"{type.name} holds nothing but a handle", is_fatal=True)
             call = calls.popleft()
             if type not in _ENDS:
                 calls.append(call)
@@ -97,9 +99,9 @@ class Exchange(Generic[CallT]):
         call, answer, is_fence = self._awaiting[0]
         if is_fence and type is Type.ERROR:
             return call
-        del self._awaiting[0]
-        if type is not answer and type is not Type.ERROR:
+        if type is not answer and type is not Type.ERROR:  # the call stays, to be lost with the connection
             raise RemoteProtocolError("UNEXPECTED_PACKET", f"{type.name} came in place of {answer.name}", is_fatal=True)
+        del self._awaiting[0]
         return call
 
     def lose(self) -> list[CallT]:

@@ -35,6 +35,16 @@ def test_a_wrong_answer_is_the_servers_fault() -> None:
     exchange.ask("echo", Type.ECHO_RES)
     with pytest.raises(RemoteProtocolError, match="in place of ECHO_RES"):
         exchange.receive(Packet(Type.JOB_CREATED, b"H:1"))
+    assert exchange.lose() == ["echo"]  # or it would wait for ever
+
+
+@pytest.mark.parametrize("type", [Type.WORK_COMPLETE, Type.WORK_EXCEPTION])
+def test_an_end_without_its_data_is_the_servers_fault(type: Type) -> None:
+    exchange: Exchange[str] = Exchange()
+    exchange.follow("job", b"H:1")
+    with pytest.raises(RemoteProtocolError, match="nothing but a handle"):
+        exchange.receive(Packet(type, b"H:1"))
+    assert exchange.lose() == ["job"]
 
 
 def test_a_jobs_packets_follow_its_handle_to_its_end() -> None:
