@@ -19,6 +19,7 @@ from enum import Enum, auto
 from typing import Protocol
 
 from abraxas_py.assigned import Assigned
+from abraxas_py.errors import RemoteProtocolError
 from abraxas_py.lifeline import Lifeline
 from abraxas_py.protocol.packets import Packet, Type
 from abraxas_py.protocol.wire import REQUEST, encode
@@ -121,8 +122,10 @@ class Engagement:
             self.post(encode(REQUEST, Packet(Type.RESET_ABILITIES)))
 
     def receive(self, packet: Packet) -> None:
-        """Take a packet for workers."""
+        """Take a packet for workers. Raises RemoteProtocolError."""
         type = packet.type
+        if type is not Type.NOOP and not self.grabs:  # it would take slots that are not there, or give some back
+            raise RemoteProtocolError("UNEXPECTED_PACKET", f"{type.name} came without a grab", is_fatal=True)
         if type is Type.JOB_ASSIGN_UNIQ:
             self._take(Assigned(self, *packet.split()))
         elif type is Type.NO_JOB:

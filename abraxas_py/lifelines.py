@@ -47,7 +47,7 @@ log = logging.getLogger("abraxas.connection")
 
 GREETING_TIMEOUT = 10.0  # seconds for a server's word on streaming mode: longer than any that lives needs
 
-_FOR_WORKERS = frozenset({Type.NOOP, Type.NO_JOB, Type.JOB_ASSIGN, Type.JOB_ASSIGN_UNIQ, Type.JOB_ASSIGN_ALL})
+_FOR_WORKERS = frozenset({Type.NOOP, Type.NO_JOB, Type.JOB_ASSIGN_UNIQ, Type.JOB_ASSIGN_ALL})
 _EXCEPTIONS = encode(REQUEST, Packet(Type.OPTION_REQ, b"exceptions"))
 _STREAMING = Packet(Type.OPTION_REQ, b"streaming")
 

@@ -86,7 +86,7 @@ ABRAXAS = {
     "jobstatus": ("", {"protocol", "task"}),
     "intake": ("", {"call", "errors", "lifeline", "protocol", "task", "trio"}),
     "assigned": ("", {"errors", "intake", "protocol", "lifeline", "engagement", "trio"}),  # two for their types
-    "engagement": ("", {"assigned", "lifeline", "protocol"}),
+    "engagement": ("", {"assigned", "errors", "lifeline", "protocol"}),
     "handler": ("", {"assigned", "errors", "trio"}),
     "process": ("", {"errors", "logs", "server", "trio"}),
     "spool": ("", set()),

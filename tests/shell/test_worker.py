@@ -504,8 +504,8 @@ async def test_an_error_that_answers_nothing_does_not_cost_the_worker_its_connec
     """A late report is answered by other codes elsewhere (Perl's server, gearman-java)."""
     ours, theirs = trio.testing.memory_stream_pair()
     server = Connection(theirs)
-    job_then_error = [
-        Packet(Type.ECHO_RES, b"registered"),
+    greeting = [Packet(Type.OPTION_RES, b"exceptions"), Packet(Type.ECHO_RES, b"registered")]
+    error_then_job = [
         Packet(Type.ERROR, b"unknown_job\0no such job"),
         Packet.of(Type.JOB_ASSIGN_UNIQ, b"H:1", b"f", b"", b"data"),
     ]
@@ -518,8 +518,9 @@ async def test_an_error_that_answers_nothing_does_not_cost_the_worker_its_connec
     worker.take("f", lambda job: done.append(job.data))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(worker.run)
-        await theirs.receive_some()
-        await server.send_encoded(encode(RESPONSE, Packet(Type.OPTION_RES, b"exceptions"), *job_then_error))
+        for packets in (greeting, error_then_job):
+            await theirs.receive_some()
+            await server.send_encoded(encode(RESPONSE, *packets))
         await trio.testing.wait_all_tasks_blocked()
         assert done == [b"data"]
         nursery.cancel_scope.cancel()
