@@ -41,6 +41,13 @@ class HeldPayload(trio.abc.ReceiveStream):
         await trio.lowlevel.checkpoint()
 
 
+class _Pulling(Task[bytes]):
+    """A pull on its way; it goes where the job came from, or nowhere."""
+
+    __slots__ = ()
+    can_move = False
+
+
 class PulledPayload(trio.abc.ReceiveStream):
     """A payload that is pulled from its client, one piece ahead of its reader. Raises PayloadError."""
 
@@ -49,7 +56,7 @@ class PulledPayload(trio.abc.ReceiveStream):
         self._ticket = ticket
         self._offset = 0
         self._rest = b""  # of the last piece
-        self._pull: Task[bytes] | None = None  # on its way
+        self._pull: _Pulling | None = None  # on its way
         self._is_ended = False
         self._is_closed = False
 
@@ -74,16 +81,16 @@ class PulledPayload(trio.abc.ReceiveStream):
             self._offset += len(piece)
             self._pull = self._ask()
 
-    def _ask(self) -> Task[bytes]:
+    def _ask(self) -> _Pulling:
         if self._line.connection is None:
             raise PayloadError("the connection was lost over which the payload came")
         pull = Pull(self._ticket.stream, self._offset).format()
         request = encode(REQUEST, Packet.of(Type.SUBMIT_JOB, self._ticket.function, b"", pull))
-        task: Task[bytes] = Task(request, inf)
+        task = _Pulling(request, inf)
         self._line.put(task)
         return task
 
-    async def _answer(self, pull: Task[bytes]) -> bytes:
+    async def _answer(self, pull: _Pulling) -> bytes:
         """What the client says to a pull, however long it takes, as long as there is a client."""
         doubts = 0
         try:

@@ -64,7 +64,10 @@ class Lifeline:
         self._free = trio.Event()  # when nobody does any more
 
     def put(self, call: Call) -> None:
-        """Have a call sent."""
+        """Have a call sent; without a connection, end it."""
+        if self.connection is None:
+            call.end(ConnectionLost(f"there is no connection to {self.name}"))
+            return
         self._outbox.append(call)
         self.wakeup.set()
 
