@@ -13,6 +13,7 @@ from fuzz_lines import Lines
 from fuzz_packets import Packets
 from fuzz_payloads import Payloads
 from fuzz_rpc import Rpc
+from fuzz_servers import Servers
 from fuzz_store import StoreOnMariadb, StoreOnSqlite
 from fuzz_streams import Streams
 from fuzz_toml import Toml
@@ -32,6 +33,7 @@ TARGETS: Mapping[str, Callable[[], Target]] = {
         Arguments,
         Rpc,
         Payloads,
+        Servers,
         StoreOnSqlite,
         StoreOnMariadb,
     )
