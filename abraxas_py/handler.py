@@ -95,6 +95,8 @@ def text_of(error: BaseException) -> bytes:
     """An exception as the data of a WORK_EXCEPTION."""
     try:
         text = str(error)
+    except KeyboardInterrupt:
+        raise
     except BaseException:
         text = "<exception str() failed>"  # as Python's own tracebacks have it
     return f"{type(error).__name__}: {text}".encode(errors="backslashreplace")
