@@ -56,6 +56,8 @@ class Guard:
         host = headers.get("host", "")
         if len(headers.getlist("host")) != 1 or not self._access.is_host_known(host):
             return PlainTextResponse("This host is not served here: name it in GEARBOX_HTTP_HOSTS.\n", 421)
+        if not scope["query_string"].isascii():  # HTTP/2 lets it through, and what reads addresses here cannot
+            return PlainTextResponse("This is no address: what is beyond ASCII is written with %.\n", 400)
         path = scope["path"].removeprefix(self._base)
         cookie = HTTPConnection(scope).cookies.get(COOKIE)  # SimpleCookie stops at another program's odd one
         identity = self._access.identify(headers.get("authorization"), cookie)
