@@ -6,6 +6,8 @@ import logging
 import socket
 from collections.abc import Callable, Mapping
 from functools import partial
+from math import inf
+from typing import Any
 
 import trio
 from hypercorn.config import Config
@@ -28,6 +30,7 @@ log = logging.getLogger("gearbox:http")
 HEAD_TIMEOUT = 5  # s for the head of a request to arrive, and for the next request on a connection
 STALL_MS = 15_000  # for which a browser may take nothing of what is sent to it; then it is cut off
 HEAD_LARGEST = 16 * 1024  # bytes
+LAST_TIMEOUT = 35  # s for what still goes on when a caller has said all, or when nothing is asked: a page takes 30
 
 
 class Dashboard:
@@ -67,10 +70,37 @@ class Dashboard:
 
 
 class _Connection(TCPServer):
-    """One that fails alone: what its bytes make the libraries of HTTP raise would end all that this process does."""
+    """One that fails alone: what its bytes make the libraries of HTTP raise would end all that this process does.
+
+    And one that ends: for a caller who has left, the library waits until the answer is ready and taken, and after some
+    conversations it waits for what never comes.
+    """
 
     async def run(self) -> None:
+        self._questions = 0
+        self._answer = self.app
+        self.app = self._ask  # type: ignore[assignment]
+        with trio.CancelScope() as self._hearing, trio.CancelScope() as self._asking:
+            _end_soon(self._asking)
+            try:
+                await super().run()
+            except* Exception as group:
+                log.warning("a connection failed: %r", group.exceptions)
+
+    async def _ask(self, *given: Any) -> None:
+        self._questions += 1
+        self._asking.deadline = inf
         try:
-            await super().run()
-        except* Exception as group:
-            log.warning("a connection failed: %r", group.exceptions)
+            await self._answer(*given)
+        finally:
+            self._questions -= 1
+            if not self._questions:
+                _end_soon(self._asking)
+
+    async def _read_data(self) -> None:
+        await super()._read_data()
+        _end_soon(self._hearing)
+
+
+def _end_soon(scope: trio.CancelScope) -> None:
+    scope.deadline = trio.current_time() + LAST_TIMEOUT
