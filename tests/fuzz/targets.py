@@ -9,6 +9,7 @@ from fuzz_campaign import Target
 from fuzz_dates import Dates
 from fuzz_environment import Environment
 from fuzz_gearmand import AgainstGearmand
+from fuzz_http import Requests
 from fuzz_lines import Lines
 from fuzz_packets import Packets
 from fuzz_payloads import Payloads
@@ -34,6 +35,7 @@ TARGETS: Mapping[str, Callable[[], Target]] = {
         Rpc,
         Payloads,
         Servers,
+        Requests,
         StoreOnSqlite,
         StoreOnMariadb,
     )
