@@ -265,7 +265,10 @@ class Task(Call, Generic[T]):
         if self._encoding is not None and isinstance(event, Data):
             if self._decoder is None:
                 self._decoder = codecs.getincrementaldecoder(self._encoding)(errors="replace")
-            text = Data(self._decoder.decode(event.data))
+            try:
+                text = Data(self._decoder.decode(event.data))
+            except UnicodeError:  # UTF-16 that does not begin with its mark, which "replace" does not pass over here
+                text = Data(_decoded(event.data, self._encoding))
         elif self._encoding is not None and isinstance(event, Warning):
             text = Warning(_decoded(event.data, self._encoding))
         result: Event[T] = text

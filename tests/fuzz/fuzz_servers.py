@@ -34,6 +34,7 @@ ROWS = [
     b"f\t\xd9\xa1\t1\t1", b"1 a b" + b" :" * 500 + b"  x", b"..", b"x" * 8192, b"x" * 8193,
 ]  # fmt: skip
 TABLES = ["status", "priority_status", "workers", "jobs", "unique_jobs", "dead"]
+FLAGS = ["streaming", "beside", "stream", "reducers", "limits", "early"]
 ADMIN = [*TABLES, "version", "verbose", "getpid", "cancel_job", "retry_dead", "drop_function", "max_queue"]
 ANSWERS: dict[str, list[Any]] = {  # what a good server answers to a call
     "submit": ["JOB_CREATED", "WORK_DATA", "WORK_STATUS", "WORK_WARNING", "WORK_COMPLETE"],
@@ -69,10 +70,10 @@ class Servers:
             "role": role,
             "calls": [chance.choice(calls) for _ in range(chance.randint(1, 4))],
             "works": role == "worker" or chance.random() < 0.3,
-            **{
-                name: chance.random() < 0.3 for name in ("streaming", "beside", "stream", "reducers", "limits", "early")
-            },
+            **{name: chance.random() < 0.3 for name in FLAGS},
+            "leaves": chance.random() < 0.1,
             "max_jobs": chance.choice([1, 1, 3]),
+            "encoding": chance.choice([None, None, None, "utf-8", "utf-16"]),
             "reads": chance.choice([1, 2, 3, 5, *[1000] * 12]),  # so often, then no more
         }
         return [

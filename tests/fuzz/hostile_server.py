@@ -31,7 +31,9 @@ OPTIONS = {
     "reducers": False,
     "limits": False,  # it sets a limit of its queue
     "early": False,  # the first calls are made before there is a connection
+    "leaves": False,  # our side ends in the middle
     "max_jobs": 1,
+    "encoding": None,  # of a client
     "reads": 1000,  # so often a server of the case reads what our side sends
 }
 
@@ -242,46 +244,59 @@ async def _serve(good: Server, *, task_status: trio.TaskStatus[Client[bytes]]) -
 
 async def _be_client(stage: Stage, other: Client[bytes]) -> None:
     options = stage.options
-    opened = open_client(*stage.servers, streaming=options["streaming"], max_jobs=options["max_jobs"])
-    async with opened as client:
+    opened = open_client(
+        *stage.servers,
+        streaming=options["streaming"],
+        max_jobs=options["max_jobs"],
+        encoding=options["encoding"],
+    )
+    async with trio.open_nursery() as calls, opened as client:
         if options["works"]:
             client.worker.add("w", stage.handle, stream=options["stream"])
-        async with trio.open_nursery() as nursery:
 
-            async def make_calls() -> None:
-                for name in options["calls"]:
-                    nursery.start_soon(_answered, partial(stage.ask, client, name))
-                    await trio.sleep(0.01)  # in the order of the case
+        async def make_calls() -> None:
+            for name in options["calls"]:
+                calls.start_soon(_answered, partial(stage.ask, client, name))
+                await trio.sleep(0.01)  # in the order of the case
 
-            client.on_connect = lambda server: nursery.start_soon(make_calls)
-            if options["early"]:
-                await make_calls()
+        client.on_connect = lambda server: calls.start_soon(make_calls)
+        if options["early"]:
+            await make_calls()
+        if options["leaves"]:
+            await trio.sleep(1.5)
+            stage.connections.clear()
+        else:
             await stage.gone()
             client.on_connect = None
-        await stage.over()
-        assert await client.submit("f", b"good") == b"good"
-        if options["works"]:
-            assert await other.submit("w", b"good") == b"good"
+            while calls.child_tasks:  # noqa: ASYNC110
+                await trio.sleep(5)
+            await stage.over()
+            assert await client.submit("f", b"good", encoding=None) == b"good"
+            if options["works"]:
+                assert await other.submit("w", b"good") == b"good"
+    await stage.over()
     assert len(stage.ended) == stage.submitted == len(set(stage.ended)), "each job ends once"
 
 
 async def _be_worker(stage: Stage, other: Client[bytes]) -> None:
     options = stage.options
     worker = Worker(
-        *stage.servers,
-        max_jobs=options["max_jobs"],
-        streaming=options["streaming"],
-        reducers=options["reducers"],
+        *stage.servers, max_jobs=options["max_jobs"], streaming=options["streaming"], reducers=options["reducers"]
     )
     worker.add("w", stage.handle, stream=options["stream"])
     if options["limits"]:
         await worker.max_queue("w", 5)  # which a connection that comes later is told
     async with trio.open_nursery() as nursery:
         nursery.start_soon(worker.run)
-        assert await other.submit("w", b"good") == b"good"
-        await stage.over()
-        assert await other.submit("w", b"good") == b"good"
+        if options["leaves"]:
+            await trio.sleep(1.5)
+            stage.connections.clear()
+        else:
+            assert await other.submit("w", b"good") == b"good"
+            await stage.over()
+            assert await other.submit("w", b"good") == b"good"
         worker.stop()
+    await stage.over()
 
 
 async def _be_admin(stage: Stage, other: Client[bytes]) -> None:
