@@ -19,7 +19,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from math import inf
-from typing import Any
+from typing import Any, TypeVar
 
 import trio
 
@@ -46,6 +46,8 @@ from gearbox.trace import META
 __all__ = ["NAMESPACE", "Gearbox", "open_gearbox"]
 
 NAMESPACE = "gearbox\\core::"
+
+T = TypeVar("T")
 
 UNSET: Any = object()
 REPEAT_TIMEOUT = 60.0  # seconds after a lost connection in which a call is made again
@@ -190,10 +192,7 @@ class Gearbox:
             "expires": expires,
             "submit_token": submit_token or str(uuid.uuid4()),
         }
-        id = await self._ask("queue", _given(params), traceparent)
-        if not isinstance(id, int):
-            raise RpcError(Code.INTERNAL_ERROR, "the core's answer is no job id", id)
-        return id
+        return _checked(int, await self._ask("queue", _given(params), traceparent))
 
     async def queue_many(
         self, jobs: Sequence[JobSpec], *, submit_token: str | None = None, traceparent: str | None = None
@@ -203,9 +202,7 @@ class Gearbox:
         They name each other by `ref`, `after_ref` and `before_ref`, so that a whole graph is stored at once.
         """
         params = {"jobs": list(jobs), "submit_token": submit_token or str(uuid.uuid4())}
-        ids = await self._ask("queue_many", params, traceparent)
-        assert isinstance(ids, list)
-        return ids
+        return _checked(list, await self._ask("queue_many", params, traceparent))
 
     async def watch(self, id: int, *, wait_for_id: bool = False) -> Any:
         """Wait for the job's end and return its result, any number of times, also long after it ended."""
@@ -287,9 +284,7 @@ class Gearbox:
 
     async def stats(self, method: str) -> dict[str, Any]:
         """Counts, times and states of one method's jobs."""
-        stats = await self._ask("stats", {"method": method})
-        assert isinstance(stats, dict)
-        return stats
+        return _checked(dict, await self._ask("stats", {"method": method}))
 
     # --- methods ---
 
@@ -396,6 +391,13 @@ class Gearbox:
         if data is not UNSET:
             params["data"] = data
         await self._call_along("job_data", params)
+
+
+def _checked(kind: type[T], answer: Any) -> T:
+    """An answer of that kind. Raises RpcError for any other: who gave it is no core that we know."""
+    if not isinstance(answer, kind):
+        raise RpcError(Code.INTERNAL_ERROR, f"the core's answer is no {kind.__name__}", answer)
+    return answer
 
 
 def _given(params: Mapping[str, Any]) -> dict[str, Any]:

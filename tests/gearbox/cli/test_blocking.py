@@ -31,6 +31,20 @@ async def test_errors_are_raised_where_the_call_was_made(open_gearman: Any) -> N
         await trio.to_thread.run_sync(script, gearman.address)
 
 
+async def test_an_answer_that_is_none_is_told_where_the_call_was_made(open_gearman: Any) -> None:
+    def script(address: str) -> None:
+        with connect([address]) as gearbox:
+            with pytest.raises(RpcError, match="no int"):
+                gearbox.queue("a::b")
+            with pytest.raises(RpcError, match="no list"):
+                gearbox.queue_many([])
+            with pytest.raises(RpcError, match="no dict"):
+                gearbox.stats("a::b")
+
+    async with open_gearman(dict.fromkeys(("queue", "queue_many", "stats"), lambda params: "odd")) as gearman:
+        await trio.to_thread.run_sync(script, gearman.address)
+
+
 async def test_closing_ends_the_calls_that_wait(open_gearman: Any) -> None:
     never = trio.Event()
     asked = threading.Event()
