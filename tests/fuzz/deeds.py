@@ -127,15 +127,14 @@ ERRORS: Mapping[str, Callable[[], BaseException]] = {
 }  # fmt: skip
 
 
-NUMBERS: tuple[Any, ...] = (0, -0.0, 1e308, 10**400, -inf, nan, "5", "\ud800", None, Decimal("NaN"), True, 50)
+NUMBERS: Mapping[str, Any] = {
+    "zero": -0.0, "large": 1e308, "huge": 10**400, "inf": -inf, "nan": nan, "text": "5", "surrogate": "\ud800",
+    "none": None, "decimal": Decimal("NaN"), "true": True, "half": 50,
+}  # fmt: skip
 
 
-def _progress() -> None:
-    for number in NUMBERS:
-        try:
-            current_job().progress(number)
-        except (ValueError, TypeError, OverflowError, JobLost):
-            continue
+def _tell(number: Any) -> None:
+    current_job().progress(number)
 
 
 def _late_progress() -> str:
@@ -149,7 +148,8 @@ def _everything() -> list[Any]:
 
 
 OF_JOBS: Mapping[str, Callable[[], Any]] = {
-    "progress": _progress, "late-progress": _late_progress, "everything": _everything,
+    **{f"progress-{name}": partial(_tell, number) for name, number in NUMBERS.items()},
+    "late-progress": _late_progress, "everything": _everything,
 }  # fmt: skip
 
 
@@ -193,7 +193,7 @@ ANYWHERE: Mapping[str, Callable[[], Any]] = {
     **MAKES,
     **{name: partial(_throw, make) for name, make in ERRORS.items()},
 }
-DEEDS: Mapping[str, Callable[[], Any]] = {**ANYWHERE, **OF_JOBS}
+DEEDS: Mapping[str, Callable[[], Any]] = {**ANYWHERE, **OF_JOBS, "sleep": lambda: None}
 """What the function of a `gearbox.worker.Worker` does."""
 HANDLERS: Mapping[str, Callable[[Assigned], Any]] = {
     **{name: (lambda job, deed=deed: deed()) for name, deed in ANYWHERE.items()},  # type: ignore[misc]

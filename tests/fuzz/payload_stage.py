@@ -141,9 +141,10 @@ class _Log:
 
 def _function(kind: str, deed: str) -> Callable[..., Any]:
     async def asynchronous(*args: Any, **kwargs: Any) -> Any:
-        if args != (SOUND,) and deed == "sleep":
+        outcome = plain(*args, **kwargs)
+        if outcome != SOUND and deed.startswith(("sleep", "progress")):
             await trio.sleep(60)
-        return plain(*args, **kwargs)
+        return outcome
 
     def plain(*args: Any, **kwargs: Any) -> Any:
         return SOUND if args == (SOUND,) else DEEDS[deed]()
