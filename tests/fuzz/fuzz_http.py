@@ -46,7 +46,7 @@ HOSTILE = [
     "{{7*7}}é\U0001f600", "x" * 255,
 ]  # fmt: skip
 ARGUMENTS: list[Any] = [
-    None, [*visits.MARKS], {"\ud800": "cut \udc80"}, "\0\x1b</pre>" + visits.MARKS[0], 2**70, -0.0, [[[]]] * 50,
+    None, [*visits.MARKS], "\0\x1b</pre>\ud83d" + visits.MARKS[0], {"\ud800": "cut \udc80"}, 2**70, -0.0, [[[]]] * 50,
     dict.fromkeys(visits.MARKS, visits.MARKS[1]),
 ]  # fmt: skip
 
@@ -136,6 +136,7 @@ async def _fill(it: System) -> None:
         error = {"code": data, "message": data, "data": data} if id % 4 else data
         await it.gearbox.job_data(id, data=data if id % 2 else error, status=status, attempt=1)
     await it.gearbox.job_data(running[0], progress=data, append=visits.MARKS[0])
+    await it.gearbox.queue(HOSTILE[1], ARGUMENTS[2])  # which is paused
     for n in range(2):
         await it.gearbox.queue("p::q", [visits.MARKS[n]], before_id=ids[-1], after_id=running[0])
 
