@@ -5,13 +5,16 @@ surely stopped, is as long as it was meant to be. So a store compares its clock 
 batch that finds it set, first moves what rows keep of spans by as much (`follow`). Where several cores share the rows,
 the sum of all that was moved stands beside them: who finds the clock set, and that sum risen, leaves the rows alone.
 
-A clock that is set while no core runs is taken for time that went by.
+A clock that is set while no core runs is taken for time that went by, where nothing tells otherwise. A file is used by
+one machine: beside its rows stands by how much the clock was ahead of the steady one (`kept`), which goes on through
+all processes until the machine is started anew.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import attrs
@@ -19,9 +22,10 @@ import attrs
 from gearbox.job import ACTIVE, Status
 from gearbox.store.rows import listed, micros
 
-__all__ = ["Look", "follow", "steady"]
+__all__ = ["KEPT_WITHIN", "Look", "boot", "follow", "kept", "last_look", "steady"]
 
 JUMP = 1.0  # s that a clock departs from the steady one between two looks: then somebody has set it
+KEPT_WITHIN = 0.5  # s: small steps, which are no jump, must not add up to one by the next start
 
 MOVE_ACTIVE = f"""
 UPDATE gearbox_jobs
@@ -73,6 +77,32 @@ class Look:
 def steady() -> float:
     """Seconds by a clock that nobody sets, and that goes on while the machine sleeps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+def boot() -> str:
+    """Names the time since the machine was started; "" where nobody tells."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def kept(look: Look, boot: str) -> str:
+    """For the next start: by how much the clock was ahead, and since which start of the machine that counts."""
+    return f"{boot} {look.lead!r}"
+
+
+def last_look(first: Look, boot: str, left: str | None) -> Look:
+    """What a store's first look is to be compared with, for what an earlier one has `kept`.
+
+    >>> first = Look(1000.0, 50.0, 50.0)
+    >>> left = kept(first, "boot 7")
+    >>> later = Look(4700.0, 150.0, 150.0)
+    >>> [later.set_since(last_look(later, name, left)) for name in ("boot 7", "boot 8", "")]
+    [3600.0, 0.0, 0.0]
+    """
+    name, _, lead = (left or "").rpartition(" ")
+    return attrs.evolve(first, now=first.now - first.lead + float(lead)) if boot and name == boot else first
 
 
 def follow(rows: Connection, look: Look, last: Look) -> Look:

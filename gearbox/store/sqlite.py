@@ -28,7 +28,7 @@ from abraxas_py.inode import GONE, Inode
 from gearbox.errors import GearboxError, StoreBroken, StoreBusy, StoreError, StoreFull
 from gearbox.job import ACTIVE, Control, Job
 from gearbox.store import Batch, Moment, Step
-from gearbox.store.clock import Look, follow, steady
+from gearbox.store.clock import KEPT_WITHIN, Look, boot, follow, kept, last_look, steady
 from gearbox.store.running import run_steps
 from gearbox.store.sql import SqlTx
 
@@ -37,6 +37,10 @@ __all__ = ["SqliteStore"]
 PRIVATE = 0o600  # of a new file: what jobs hold is nobody else's business; SQLite gives -wal and -shm the same
 CACHE_BYTES = 16 << 20
 SELECT_MOVED = "SELECT value FROM gearbox_meta WHERE name = 'clock'"
+SELECT_LEAD = "SELECT value FROM gearbox_meta WHERE name = 'lead'"
+PUT_LEAD = """
+INSERT INTO gearbox_meta (name, value) VALUES ('lead', :lead) ON CONFLICT (name) DO UPDATE SET value = excluded.value
+"""
 LIVING_LIMIT = 10_000  # jobs at work that are kept in memory, some 20 MB
 LIVING_LARGEST = 4096  # characters of their arguments and data
 
@@ -50,6 +54,7 @@ class SqliteStore:
         self.path = path
         self._clock: Callable[[], float] = time.time
         self._steady = steady
+        self._boot = boot()
         self._lock = _lock(path)
         self._controls: dict[str, Control] = {}
         self._are_controls_stale = False  # they are as a transaction left them that was rolled back
@@ -88,7 +93,7 @@ class SqliteStore:
         )
         self._load()
         self._file = Inode(self.path)
-        self._last_look = self._look()  # as of the last batch that was stored
+        self._compare()
 
     def _load(self) -> None:
         """What a store keeps in memory of its rows."""
@@ -104,6 +109,13 @@ class SqliteStore:
     def _look(self) -> Look:
         (moved,) = self._connection.execute(SELECT_MOVED).fetchone()
         return Look(began=self._steady(), now=self._clock(), ended=self._steady(), moved=float(moved))
+
+    def _compare(self) -> None:
+        """With what an earlier store has left: the clock may have been set while nobody was here."""
+        look = self._look()
+        (left,) = self._connection.execute(SELECT_LEAD).fetchone() or (None,)
+        self._last_look = last_look(look, self._boot, left)  # as of the last batch that was stored
+        self._kept_lead = -inf if self._last_look is look else self._last_look.lead
 
     def close(self) -> None:
         """Give the file back. After `StoreBroken` nothing is done: closing would sync."""
@@ -144,11 +156,13 @@ class SqliteStore:
             tx.flush()
             actions = tx.follow()
             next_at = tx.next_at()
+            # Where nothing was to be written, nothing is: there may be no room.
+            kept_lead = self._keep(look) if set_by or tx.changes.jobs else self._kept_lead
             if not self._file.is_in_place():
                 self.is_broken = True
                 raise StoreBroken(f"the database {self.path} {GONE}")
             connection.execute("COMMIT")
-            self._last_look = look
+            self._last_look, self._kept_lead = look, kept_lead
             self._remember(tx.changes.jobs)
         except BaseException as error:
             if not _is_failure(error):
@@ -160,6 +174,13 @@ class SqliteStore:
                 self._roll_back(tx)
             raise failure from error
         return Batch(outcomes, actions, inf if next_at is None else next_at, set_by)
+
+    def _keep(self, look: Look) -> float:
+        """By how much the clock is ahead, for the next start; what stands there then."""
+        if abs(look.lead - self._kept_lead) <= KEPT_WITHIN:
+            return self._kept_lead
+        self.execute(PUT_LEAD, {"lead": kept(look, self._boot)})
+        return look.lead
 
     def _remember(self, jobs: Mapping[int, Job]) -> None:
         """Keep those at work, for their end is what is heard of next. Nobody else writes to the file."""

@@ -152,6 +152,8 @@ class Guarded:
 class Store(SqliteStore):
     """The real one, but for the file."""
 
+    boot = "simulated"
+
     def __init__(self, connection: Guarded, node: Node) -> None:
         self.path = "jobs.db"
         self.node = node
@@ -163,9 +165,10 @@ class Store(SqliteStore):
         self._file = Inode(":memory:")
         self._clock = node.wall
         self._steady = trio.current_time
+        self._boot = self.boot
         self.refresh()
         with reading():
-            self._last_look = self._look()
+            self._compare()
 
     def refresh(self) -> None:
         """Read what is kept in memory of the rows."""
@@ -182,6 +185,7 @@ class SharedStore(Store):
     """
 
     is_shared = True
+    boot = ""  # of the server, which nobody knows
 
     def __init__(self, connection: Guarded, node: Node) -> None:
         super().__init__(connection, node)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
+from pathlib import Path
 
 import pytest
 from store_stage import NOW, fail, moment, queue, read, run
@@ -16,7 +17,7 @@ from gearbox.errors import StoreBusy
 from gearbox.job import Job, Vanished
 from gearbox.rules.attempts import STOPPED
 from gearbox.steps import life, operators
-from gearbox.store import Moment, Result, Store, Tx, open_store
+from gearbox.store import Moment, Result, Store, Tx, open_store, sqlite
 from gearbox.store.address import MysqlAddress
 from gearbox.store.mysql import MysqlStore
 from gearbox.store.sqlite import SqliteStore
@@ -69,6 +70,40 @@ def test_spans_move_with_it_and_dates_do_not(store: Store, seconds: int) -> None
     assert (job(store, dated).opens_at, job(store, dated).next_at) == (NOW + 60, NOW + 60)
     assert (job(store, ready).expires, job(store, ready).next_at) == (NOW + 60, NOW + 60)
     assert store.run_batch([], moment()).set_by == 0.0
+
+
+@pytest.mark.parametrize("seconds", [3600, -3600])
+def test_it_is_noticed_although_it_was_set_while_no_core_ran(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: int
+) -> None:
+    path = str(tmp_path / "jobs.db")
+    with closing(open_store(path)) as store:
+        lost = lose(store)
+    usual = time.time
+    monkeypatch.setattr(time, "time", lambda: usual() + seconds)
+    for wanted in (seconds, 0.0):  # the second start finds it as the first one left it
+        with closing(open_store(path)) as store:
+            assert store.run_batch([], moment()).set_by == pytest.approx(wanted, abs=0.9)
+            assert job(store, lost).lease_at == pytest.approx(NOW + 60 + seconds, abs=0.9)
+            assert store.run_batch([], moment()).set_by == 0.0
+    monkeypatch.setattr(time, "time", usual)
+    monkeypatch.setattr(sqlite, "boot", lambda: "another start of the machine")
+    with closing(open_store(path)) as store:
+        assert store.run_batch([], moment()).set_by == 0.0
+
+
+def test_small_steps_do_not_add_up_to_one_that_the_next_start_takes_for_a_jump(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(tmp_path / "jobs.db")
+    usual = time.time
+    with closing(open_store(path)) as store:
+        for step in range(10):
+            set_clock(store, step * 0.8)
+            queue(store)
+    monkeypatch.setattr(time, "time", lambda: usual() + 7.2)
+    with closing(open_store(path)) as store:
+        assert store.run_batch([], moment()).set_by == 0.0
 
 
 @pytest.mark.parametrize("seconds", [3600, -3600])
