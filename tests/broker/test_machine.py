@@ -254,7 +254,7 @@ class BrokerMachine(RuleBasedStateMachine):
             self.take(self.stage.resume())
         else:
             self.broker.drain()
-            self.stage.checked([])
+            self.take(self.stage.wait(0.0))  # who has learnt in their sleep what is queued anew are woken for it
 
     # What must hold at any time
 
