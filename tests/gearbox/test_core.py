@@ -301,7 +301,7 @@ async def test_the_store_fails_and_recovers_without_a_restart(tmp_path: Path, au
         gate.set()  # the worker's notification comes while nothing can be stored
         await trio.sleep(60)
         it.store.error = None
-        with trio.fail_after(10):  # at the next try, for what the worker said was kept
+        with trio.fail_after(10):  # at the next try, for what the worker said was kept, or is said again
             assert await it.gearbox.watch(id) == "later"
 
 

@@ -177,7 +177,7 @@ PREDECESSOR = [
         ENGINE,
         "kept = [work for work in (self._answered(work, error) for work in batch) if work.is_kept]",
         "kept = [work for work in (self._answered(work, error) for work in batch) if False]",
-        tests="tests/gearbox/test_core.py::test_the_store_fails_and_recovers_without_a_restart",
+        tests="tests/gearbox/test_hanging_store.py::test_work_goes_on_and_is_delivered_afterwards",
     ),
     Mutant(
         "K21",
