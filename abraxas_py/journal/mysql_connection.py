@@ -39,9 +39,7 @@ def _reach(path: str, timeout: float) -> socket.socket:
     try:
         reached.settimeout(timeout)
         reached.connect(path)
-    except BaseException as error:
+    except (OSError, ValueError) as error:  # the last: no path can be written so
         reached.close()
-        if not isinstance(error, (OSError, ValueError)):  # the last: no path can be written so
-            raise
         raise pymysql.err.OperationalError(CR.CR_CONN_HOST_ERROR, f"{path}: {error}") from error
     return reached
