@@ -9,6 +9,7 @@ from gearbox.job import TERMINAL
 from gearbox.store import CoreRow, Lock
 from gearbox.store.reading import Reading
 from gearbox.store.rows import listed, micros
+from gearbox.store.writing import PUT_META
 
 __all__ = ["Cores"]
 
@@ -25,9 +26,6 @@ UPDATE gearbox_cores SET state = 'dead', beat_at = :now WHERE core_id = :id AND 
 """
 FORGET = "DELETE FROM gearbox_cores WHERE state = 'dead' AND beat_at < :before"
 SELECT_ENDED = f"SELECT id FROM gearbox_jobs WHERE id IN (%s) AND status IN ({listed(TERMINAL)})"
-PROVE = """
-INSERT INTO gearbox_meta (name, value) VALUES ('proof', :proof) ON CONFLICT (name) DO UPDATE SET value = excluded.value
-"""
 IDS_LIMIT = 500  # in one statement
 
 
@@ -59,7 +57,7 @@ class Cores(Reading):
     PROOF: ClassVar = 1 << 16  # characters: a file that has room for a word may have none for a job
 
     def prove(self, now: float) -> None:
-        self._change(PROVE, {"proof": str(micros(now)).ljust(self.PROOF, ".")})
+        self._change(PUT_META, {"name": "proof", "value": str(micros(now)).ljust(self.PROOF, ".")})
 
     def ended(self, ids: Sequence[int]) -> list[int]:
         found: list[int] = []

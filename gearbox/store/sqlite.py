@@ -31,6 +31,7 @@ from gearbox.store import Batch, Moment, Step
 from gearbox.store.clock import KEPT_WITHIN, Look, boot, follow, kept, last_look, steady
 from gearbox.store.running import run_steps
 from gearbox.store.sql import SqlTx
+from gearbox.store.writing import PUT_META
 
 __all__ = ["SqliteStore"]
 
@@ -38,9 +39,6 @@ PRIVATE = 0o600  # of a new file: what jobs hold is nobody else's business; SQLi
 CACHE_BYTES = 16 << 20
 SELECT_MOVED = "SELECT value FROM gearbox_meta WHERE name = 'clock'"
 SELECT_LEAD = "SELECT value FROM gearbox_meta WHERE name = 'lead'"
-PUT_LEAD = """
-INSERT INTO gearbox_meta (name, value) VALUES ('lead', :lead) ON CONFLICT (name) DO UPDATE SET value = excluded.value
-"""
 LIVING_LIMIT = 10_000  # jobs at work that are kept in memory, some 20 MB
 LIVING_LARGEST = 4096  # characters of their arguments and data
 
@@ -179,7 +177,7 @@ class SqliteStore:
         """By how much the clock is ahead, for the next start; what stands there then."""
         if abs(look.lead - self._kept_lead) <= KEPT_WITHIN:
             return self._kept_lead
-        self.execute(PUT_LEAD, {"lead": kept(look, self._boot)})
+        self.execute(PUT_META, {"name": "lead", "value": kept(look, self._boot)})
         return look.lead
 
     def _remember(self, jobs: Mapping[int, Job]) -> None:

@@ -17,7 +17,7 @@ from gearbox.store.changes import Changes
 from gearbox.store.rollups import Rollup
 from gearbox.store.rows import COLUMNS, micros, row_maker
 
-__all__ = ["Connection", "Writing"]
+__all__ = ["PUT_META", "Connection", "Writing"]
 
 INSERT_JOB = (
     f"INSERT INTO gearbox_jobs ({', '.join(COLUMNS.values())}, submit_token) "
@@ -51,6 +51,9 @@ ADD_METHOD = """
 INSERT INTO gearbox_methods (method_name, earliest, latest) VALUES (:method, :earliest, :latest)
 ON CONFLICT (method_name)
 DO UPDATE SET earliest = min(earliest, excluded.earliest), latest = max(latest, excluded.latest)
+"""
+PUT_META = """
+INSERT INTO gearbox_meta (name, value) VALUES (:name, :value) ON CONFLICT (name) DO UPDATE SET value = excluded.value
 """
 
 

@@ -13,7 +13,7 @@ from gearbox.store.foresight import Foresight
 from gearbox.store.reading import SELECT_DUE, named, portions
 from gearbox.store.rows import micros
 from gearbox.store.sql import SqlTx
-from gearbox.store.writing import Connection
+from gearbox.store.writing import PUT_META, Connection
 
 __all__ = ["MysqlTx"]
 
@@ -25,10 +25,6 @@ SELECT job_id, epoch FROM gearbox_attempts WHERE job_id IN (%s) AND started_at I
 """
 SELECT_CONTROL = "SELECT is_paused, concurrency FROM gearbox_controls WHERE method_name = :method"
 LOCK_GRAPH = "SELECT value FROM gearbox_meta WHERE name = 'database' FOR UPDATE"
-PUT_VERSION = """
-INSERT INTO gearbox_meta (name, value) VALUES ('controls', :version)
-ON CONFLICT (name) DO UPDATE SET value = excluded.value
-"""
 
 
 class MysqlTx(SqlTx):
@@ -106,7 +102,7 @@ class MysqlTx(SqlTx):
 
     def set_control(self, method: str, control: Control, now: float, who: str) -> None:
         """Also tells the other cores, which keep controls in memory."""
-        self._execute(PUT_VERSION, {"version": secrets.token_hex(8)})  # so that one at a time goes on
+        self._execute(PUT_META, {"name": "controls", "value": secrets.token_hex(8)})  # so that one at a time goes on
         self._lock_control(method, Lock.EXCLUSIVE)  # what the caller has not changed is as in memory
         super().set_control(method, control, now, who)
 
